@@ -1,0 +1,51 @@
+// Every limit that the data plane chose, with its unit, its origin, and what breaks if it changes.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace earshot {
+
+// Datagrams per recvmmsg. A larger batch amortises nothing more and delays the first packet of it.
+inline constexpr unsigned kBatch = 256;
+
+// Bytes of a receive buffer. An Ethernet UDP payload is at most 1,472; anything larger than this is dropped as
+// truncated.
+inline constexpr size_t kBufferBytes = 2048;
+
+// UDP payload at which a trunk datagram is closed: fits 1,500-byte links under the usual overlays without fragments.
+inline constexpr size_t kTrunkMaxBytes = 1400;
+
+// Trunk datagrams that may be open or waiting in one batch; when they are used up the batch is sent in two parts.
+inline constexpr unsigned kTrunkDatagrams = 256;
+
+// Records in each queue between a worker and the control plane. At 2 ms per turn the control plane drains far more
+// than this per second; a flood fills the queue and is dropped here.
+inline constexpr unsigned kQueueRecords = 1024;
+
+// Flow entries beyond the capacity, so that a flow can be replaced by a changed copy even when the table is full: the
+// control thread makes at most this many changes while a worker is inside one batch.
+inline constexpr uint32_t kSpareFlows = 256;
+
+// Transceiver entries that the directory can hold; an epoch takes an entry of its own until its flows are gone.
+inline constexpr unsigned kMaxTransceivers = 4096;
+
+// Workers: trunk port ids are 8 bits, 0 is the control plane's.
+inline constexpr unsigned kMaxWorkers = 255;
+
+// Local addresses that one relay can serve.
+inline constexpr unsigned kMaxIngresses = 64;
+
+// A tentative flow lives this long: a transceiver answers its first check within milliseconds.
+inline constexpr uint32_t kTentativeMs = 5'000;
+
+// An assured flow without downlink lives this long: twice the 30 s after which consent ends (RFC 7675).
+inline constexpr uint32_t kIdleMs = 60'000;
+
+// last-seen is written at most this often, so that forwarding does not write to the flow's cache line.
+inline constexpr uint32_t kLastSeenStepMs = 1'000;
+
+// Sequences behind the highest that a receiver still accepts, in bits: more than a network reorders.
+inline constexpr unsigned kReplayWindow = 1024;
+
+}  // namespace earshot

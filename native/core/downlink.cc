@@ -1,0 +1,86 @@
+// From a transceiver to its clients. First the trunk datagram as a whole, then each of its frames.
+#include "classify.h"
+#include "worker.h"
+
+namespace earshot {
+
+void Worker::receive_trunk() {
+  const unsigned got = receiver_.receive(trunk_.get());
+  if (got == 0) return;
+  counters_.add(Counter::down_received, got);
+  for (unsigned i = 0; i < got; i++) downlink(receiver_.bytes(i), receiver_.length(i), receiver_.truncated(i));
+  for (const auto& each : publics_) each->sender.flush();  // before the buffers are used again
+}
+
+void Worker::downlink(const uint8_t* bytes, size_t length, bool truncated) {
+  if (truncated) return count(Counter::down_drop_truncated);
+  TrunkHeader header;
+  if (!read_trunk_header(bytes, length, header) || header.direction != Direction::down) {
+    return count(Counter::down_drop_malformed);
+  }
+  const KeySet::Entry* key = keys_->find(header.key_id);
+  if (key == nullptr) return count(Counter::down_drop_key);
+  if (!trunk_tag_matches(bytes, length, key->trunk_down)) return count(Counter::down_drop_tag);
+  if (header.cluster != shared_.cluster || header.target_id != sender_id_ ||
+      header.target_epoch != static_cast<uint32_t>(shared_.epoch)) {
+    return count(Counter::down_drop_target);
+  }
+  const Slot sender = senders_.find(header.sender_id, header.sender_epoch);
+  if (sender == kNoSlot) return count(Counter::down_drop_sender);
+  if (!senders_.accept(sender, header.sequence)) return count(Counter::down_drop_replay);
+  count(Counter::down_accepted);
+
+  FrameReader reader(bytes + kTrunkHeaderBytes, bytes + length - kTrunkTagBytes, Direction::down);
+  for (Frame each; reader.next(each);) {
+    count(Counter::frame_received);
+    frame(each, sender);
+  }
+  if (reader.malformed()) {
+    count(Counter::frame_received);
+    count(Counter::frame_drop_malformed);
+  }
+}
+
+void Worker::frame(const Frame& each, Slot sender) {
+  switch (each.kind) {
+    case FrameKind::data:
+      return data_frame(each, sender);
+    case FrameKind::promote:
+    case FrameKind::flow_end:
+    case FrameKind::assert_path:
+      return control_frame(each, sender);
+    default:  // pongs and drains go to the control plane's own port
+      return count(Counter::frame_drop_malformed);
+  }
+}
+
+void Worker::data_frame(const Frame& each, Slot sender) {
+  const uint64_t hash = shared_.flows.hash_path(each.path);
+  Flow* flow = shared_.flows.find(each.path, hash);
+  if (flow == nullptr) return count(Counter::frame_drop_unknown_path);
+  const bool owner = flow->owner == sender;
+  if (!owner && flow->pending != sender) return count(Counter::frame_drop_not_owner);
+
+  if (!owner || !flow->assured()) {
+    const StunKind kind = read_stun(each.payload, each.length).kind;
+    if (kind == StunKind::malformed || kind == StunKind::other_method) return count(Counter::frame_drop_not_stun);
+    // The only place where a flow becomes assured: its owner has answered the client, and thereby vouches for it.
+    if (owner && kind == StunKind::success) shared_.flows.assure(flow, hash, now_);
+  }
+  for (const auto& each_public : publics_) {
+    if (each_public->socket.ingress != each.path.ingress) continue;
+    if (owner) shared_.flows.seen(flow, now_);
+    return each_public->sender.append(each.path, each.payload, each.length);
+  }
+  count(Counter::frame_drop_unknown_path);  // not reached: a flow's ingress is one of ours
+}
+
+void Worker::control_frame(const Frame& each, Slot sender) {
+  if (!to_control_.push(static_cast<uint8_t>(each.kind), sender, each.path, each.payload, each.length)) {
+    return count(Counter::frame_drop_control_full);
+  }
+  count(Counter::frame_control);
+  shared_.doorbell.ring();
+}
+
+}  // namespace earshot

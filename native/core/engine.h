@@ -1,0 +1,89 @@
+// The data plane as a whole: opens the sockets, runs the workers, and is the control thread's side of the flow table.
+// All methods are the control thread's. Knows nothing of Node.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "shared.h"
+#include "worker.h"
+
+namespace earshot {
+
+struct EngineOptions {
+  struct Ingress {
+    uint16_t id;
+    Endpoint endpoint;
+  };
+  std::vector<Ingress> ingresses;
+  Endpoint trunk;  // worker w binds its port + w, or any port if it is 0
+  unsigned workers = 1;
+  std::vector<int> cpus;  // one for each worker, or none
+  uint32_t relay_id = 0;  // 24 bits
+  uint64_t epoch = 0;
+  uint16_t cluster = 0;
+  FlowTable::Options flows{};
+  int receive_buffer_bytes = 0;
+};
+
+class Engine {
+ public:
+  // Why start() failed: an errno, and what it was about.
+  struct Failure {
+    int error = 0;
+    std::string about;
+  };
+
+  Engine(EngineOptions options, Doorbell::Bell bell, void* argument);
+  ~Engine();
+
+  // Keys must have been set. On failure nothing stays open.
+  Failure start();
+  void stop();
+  bool running() const { return !workers_.empty(); }
+
+  const std::vector<EngineOptions::Ingress>& ingresses() const { return options_.ingresses; }
+  const std::vector<uint16_t>& trunk_ports() const { return trunk_ports_; }
+  const std::vector<std::string>& warnings() const { return warnings_; }
+
+  void set_keys(const KeySet& keys);
+  Slot add_transceiver(uint32_t id, uint64_t epoch, const Endpoint& address);
+  void retire_transceiver(Slot slot);
+
+  AdmitResult admit(const Path& path, Slot slot, const uint8_t ufrag[32]);
+  bool promote(const Path& path, Slot slot, const uint8_t ufrag[32]);
+  bool end(const Path& path, Slot slot, const uint8_t ufrag[32]);
+  uint32_t expire();
+  const Flow* flow(const Path& path) const { return shared_.flows.find(path); }
+  FlowTable::Counts flow_counts() const { return shared_.flows.counts(); }
+  size_t flow_table_bytes() const { return shared_.flows.bytes(); }
+
+  // The next record of any worker, in turn, with its worker's number; null if there is none. Answers the doorbell.
+  void answer_doorbell() { shared_.doorbell.answer(); }
+  const QueueRecord* front(unsigned& worker);
+  void pop(unsigned worker) { workers_[worker - 1]->to_control().pop(); }
+  bool offer(unsigned worker, const Path& path, const uint8_t* bytes, size_t length);
+
+  // Stay readable after stop().
+  std::vector<std::vector<uint64_t>> counters() const;
+  uint64_t public_kernel_drops() const;
+  uint64_t trunk_kernel_drops() const;
+
+ private:
+  Failure open_sockets(std::vector<Worker::Sockets>& out);
+  Failure open_ingress(EngineOptions::Ingress& ingress, std::vector<Worker::Sockets>& out);
+  Failure open_trunk(std::vector<Worker::Sockets>& out);
+
+  EngineOptions options_;
+  Shared shared_;
+  std::unique_ptr<const KeySet> keys_;  // the published one
+  std::vector<std::unique_ptr<Worker>> workers_;
+  size_t next_worker_ = 0;
+  std::vector<uint16_t> trunk_ports_;
+  std::vector<std::string> warnings_;
+  std::vector<std::vector<uint64_t>> last_counters_;
+};
+
+}  // namespace earshot

@@ -1,0 +1,316 @@
+#include "flow_table.h"
+
+#include <sys/mman.h>
+#include <sys/random.h>
+
+#include <bit>
+#include <new>
+
+namespace earshot {
+namespace {
+
+constexpr uint32_t kIndexMask = (1u << 24) - 1;
+constexpr uint32_t kMostFlows = kIndexMask - kSpareFlows;
+
+SipKey random_key() {
+  uint8_t bytes[16];
+  size_t have = 0;
+  while (have < sizeof bytes) {
+    const ssize_t got = getrandom(bytes + have, sizeof bytes - have, 0);
+    if (got > 0) have += static_cast<size_t>(got);
+  }
+  return SipKey::from_bytes(bytes);
+}
+
+Claim owner_of(const Flow& flow) { return {flow.owner, {flow.owner_ufrags[0], flow.owner_ufrags[1]}}; }
+Claim pending_of(const Flow& flow) { return {flow.pending, {flow.pending_ufrags[0], flow.pending_ufrags[1]}}; }
+
+Claim with_ufrag(const Claim& claim, uint64_t ufrag) { return {claim.slot, {ufrag, claim.ufrags[0]}}; }
+Claim without_ufrag(const Claim& claim, uint64_t ufrag) {
+  const uint64_t left = claim.ufrags[0] == ufrag ? claim.ufrags[1] : claim.ufrags[0];
+  return left == 0 ? Claim{} : Claim{claim.slot, {left, 0}};
+}
+
+}  // namespace
+
+FlowTable::FlowTable(const Options& options, Directory& directory, const Quiescence& quiescence)
+    : directory_(directory),
+      quiescence_(quiescence),
+      path_key_(random_key()),
+      ufrag_key_(random_key()),
+      capacity_(options.capacity < kMostFlows ? options.capacity : kMostFlows),
+      tentative_quota_(options.tentative_quota) {
+  // Buckets half full at capacity: two choices of eight then overflow only with negligible probability.
+  const uint64_t buckets = std::bit_ceil(uint64_t{capacity_} / 4 + 2);
+  bucket_mask_ = buckets - 1;
+  const uint32_t entries = capacity_ + kSpareFlows;
+  const size_t flow_bytes = (size_t{entries} + 1) * sizeof(Flow);
+  bytes_ = flow_bytes + buckets * sizeof(Bucket);
+  void* memory = mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+  if (memory == MAP_FAILED) return;
+  memory_ = static_cast<uint8_t*>(memory);
+  flows_ = reinterpret_cast<Flow*>(memory_);
+  buckets_ = reinterpret_cast<Bucket*>(memory_ + flow_bytes);
+  for (uint32_t i = 0; i <= entries; i++)
+    (new (&flows_[i]) Flow{})->state.store(Flow::kDead, std::memory_order_relaxed);
+  for (uint64_t i = 0; i < buckets; i++) new (&buckets_[i]) Bucket{};
+  last_index_ = entries;
+  free_.reserve(entries);
+  retiring_.reserve(entries);
+  waiting_.reserve(entries);
+  for (uint32_t i = entries; i >= 1; i--) free_.push_back(i);
+}
+
+FlowTable::~FlowTable() {
+  if (memory_ != nullptr) munmap(memory_, bytes_);
+}
+
+// ---- lookup -----------------------------------------------------------------------------------------------------
+
+FlowTable::Bucket& FlowTable::bucket(uint64_t hash, int choice) const {
+  const uint64_t first = hash & bucket_mask_;
+  if (choice == 0) return buckets_[first];
+  const uint64_t second = (hash >> 28) & bucket_mask_;
+  return buckets_[second != first ? second : first ^ 1];
+}
+
+void FlowTable::prefetch(uint64_t hash) const {
+  __builtin_prefetch(&bucket(hash, 0));
+  __builtin_prefetch(&bucket(hash, 1));
+}
+
+std::atomic<uint32_t>* FlowTable::find_cell(const Path& path, uint64_t hash) const {
+  const uint32_t fingerprint = static_cast<uint32_t>(hash >> 56);
+  for (int choice = 0; choice < 2; choice++) {
+    for (auto& cell : bucket(hash, choice).cells) {
+      const uint32_t value = cell.load(std::memory_order_seq_cst);  // see Quiescence
+      if (value == 0 || value >> 24 != fingerprint) continue;
+      if (flows_[value & kIndexMask].path == path) return &cell;
+    }
+  }
+  return nullptr;
+}
+
+Flow* FlowTable::find(const Path& path, uint64_t hash) const {
+  const uint32_t fingerprint = static_cast<uint32_t>(hash >> 56);
+  for (int choice = 0; choice < 2; choice++) {
+    for (const auto& cell : bucket(hash, choice).cells) {
+      const uint32_t value = cell.load(std::memory_order_seq_cst);  // see Quiescence
+      if (value == 0 || value >> 24 != fingerprint) continue;
+      Flow* flow = &flows_[value & kIndexMask];
+      if (flow->path == path) return flow;
+    }
+  }
+  return nullptr;
+}
+
+std::atomic<uint32_t>* FlowTable::free_cell(uint64_t hash) const {
+  std::atomic<uint32_t>* best = nullptr;
+  int most = 0;
+  for (int choice = 0; choice < 2; choice++) {
+    std::atomic<uint32_t>* found = nullptr;
+    int free_cells = 0;
+    for (auto& cell : bucket(hash, choice).cells) {
+      if (cell.load(std::memory_order_relaxed) != 0) continue;
+      found = &cell;
+      free_cells++;
+    }
+    if (free_cells > most) most = free_cells, best = found;
+  }
+  return best;
+}
+
+// ---- what workers write -------------------------------------------------------------------------------------------
+
+void FlowTable::assure(Flow* flow, uint64_t hash, Tick now) {
+  // The control thread may be replacing this very entry: it marks the old one dead before it publishes the new one,
+  // which takes over the old one's state. So a dead entry means "look again", and a few tries bridge the gap. If
+  // they do not, the answer still goes out, and the next one assures.
+  for (int tries = 0; flow != nullptr && tries < 64; tries++) {
+    uint32_t state = flow->state.load(std::memory_order_acquire);
+    while ((state & (Flow::kDead | Flow::kAssured)) == 0) {
+      const uint32_t wanted = Flow::kAssured | (now & Flow::kSeenMask);
+      if (flow->state.compare_exchange_weak(state, wanted, std::memory_order_acq_rel)) {
+        assured_.fetch_add(1, std::memory_order_acq_rel);
+        return;
+      }
+    }
+    if ((state & Flow::kAssured) != 0) return;
+    const Path path = flow->path;
+    flow = find(path, hash);
+  }
+}
+
+void FlowTable::seen(Flow* flow, Tick now) {
+  uint32_t state = flow->state.load(std::memory_order_relaxed);
+  if ((state & (Flow::kDead | Flow::kAssured)) != Flow::kAssured) return;
+  if (((now - state) & Flow::kSeenMask) < ticks_of_ms(kLastSeenStepMs)) return;
+  const uint32_t wanted = (state & ~Flow::kSeenMask) | (now & Flow::kSeenMask);
+  flow->state.compare_exchange_strong(state, wanted, std::memory_order_relaxed);  // another worker's word is as good
+}
+
+// ---- the control thread ---------------------------------------------------------------------------------------------
+
+void FlowTable::reclaim() {
+  if (!waiting_.empty()) {
+    if (!quiescence_.passed(snapshot_)) return;
+    for (const Retired& retired : waiting_) {
+      free_.push_back(retired.index);
+      directory_.release(retired.owner);
+      directory_.release(retired.pending);
+    }
+    waiting_.clear();
+  }
+  if (retiring_.empty()) return;
+  waiting_.swap(retiring_);
+  quiescence_.snapshot(snapshot_);
+}
+
+uint32_t FlowTable::allocate() {
+  if (free_.empty()) {
+    reclaim();  // takes a snapshot of what has been removed
+    reclaim();  // and frees it at once if no worker is in a batch
+  }
+  if (free_.empty()) return 0;
+  const uint32_t index = free_.back();
+  free_.pop_back();
+  return index;
+}
+
+uint32_t FlowTable::fill(const Path& path, const Claim& owner, const Claim& pending) {
+  const uint32_t index = allocate();
+  if (index == 0) return 0;
+  Flow& flow = flows_[index];
+  flow.path = path;
+  flow.owner = owner.slot;
+  flow.pending = pending.slot;
+  for (int i = 0; i < 2; i++) {
+    flow.owner_ufrags[i] = owner.ufrags[i];
+    flow.pending_ufrags[i] = pending.ufrags[i];
+  }
+  directory_.reference(owner.slot);
+  directory_.reference(pending.slot);
+  return index;
+}
+
+void FlowTable::publish(std::atomic<uint32_t>* cell, uint64_t hash, uint32_t index, uint32_t state) {
+  if ((state & Flow::kAssured) == 0) tentative_made_++;
+  flows_[index].state.store(state, std::memory_order_relaxed);
+  cell->store(cell_of(hash, index), std::memory_order_seq_cst);
+}
+
+void FlowTable::bury(uint32_t index, uint32_t last_state) {
+  if ((last_state & Flow::kAssured) == 0) tentative_gone_++;
+  retiring_.push_back({index, flows_[index].owner, flows_[index].pending});
+}
+
+AdmitResult FlowTable::install(const Path& path, uint64_t hash, const Claim& owner, Tick now) {
+  if (tentative() >= tentative_quota_) return AdmitResult::quota;
+  std::atomic<uint32_t>* cell = free_cell(hash);
+  if (cell == nullptr || count_ >= capacity_) return AdmitResult::table_full;
+  const uint32_t index = fill(path, owner, Claim{});
+  if (index == 0) return AdmitResult::table_full;
+  publish(cell, hash, index, now & Flow::kSeenMask);
+  count_++;
+  return AdmitResult::installed;
+}
+
+// Publishes a changed copy of the entry in `cell`. Without a `state` the copy takes over the old entry's.
+bool FlowTable::replace(std::atomic<uint32_t>* cell, uint64_t hash, const Claim& owner, const Claim& pending,
+                        std::optional<uint32_t> state) {
+  const uint32_t old_index = cell->load(std::memory_order_relaxed) & kIndexMask;
+  Flow& old = flows_[old_index];
+  const uint32_t index = fill(old.path, owner, pending);
+  if (index == 0) return false;
+  const uint32_t last = old.state.fetch_or(Flow::kDead, std::memory_order_acq_rel);
+  publish(cell, hash, index, state.value_or(last));
+  bury(old_index, last);
+  return true;
+}
+
+void FlowTable::remove(std::atomic<uint32_t>* cell) {
+  const uint32_t index = cell->load(std::memory_order_relaxed) & kIndexMask;
+  const uint32_t last = flows_[index].state.fetch_or(Flow::kDead, std::memory_order_acq_rel);
+  cell->store(0, std::memory_order_seq_cst);
+  count_--;
+  bury(index, last);
+}
+
+AdmitResult FlowTable::admit(const Path& path, Slot slot, uint64_t ufrag, Tick now) {
+  const uint64_t hash = hash_path(path);
+  std::atomic<uint32_t>* cell = find_cell(path, hash);
+  if (cell == nullptr) return install(path, hash, Claim{slot, {ufrag, 0}}, now);
+
+  const Flow& flow = flows_[cell->load(std::memory_order_relaxed) & kIndexMask];
+  const Claim owner = owner_of(flow);
+  const Claim pending = pending_of(flow);
+  const auto result = [](bool done, AdmitResult good) { return done ? good : AdmitResult::table_full; };
+  if (owner.slot == slot) {
+    if (owner.ufrags[0] == ufrag) return AdmitResult::joined;
+    return result(replace(cell, hash, with_ufrag(owner, ufrag), pending, {}), AdmitResult::joined);
+  }
+  if (directory_.live(owner.slot) == nullptr || !flow.assured()) {
+    // Nobody has proved a claim to this path yet, or its owner is gone: the newest authenticated request has it.
+    if (flow.assured() && tentative() >= tentative_quota_) return AdmitResult::quota;
+    return result(replace(cell, hash, Claim{slot, {ufrag, 0}}, Claim{}, now & Flow::kSeenMask), AdmitResult::installed);
+  }
+  if (pending.slot == slot) {
+    if (pending.ufrags[0] == ufrag) return AdmitResult::joined;
+    return result(replace(cell, hash, owner, with_ufrag(pending, ufrag), {}), AdmitResult::joined);
+  }
+  return result(replace(cell, hash, owner, Claim{slot, {ufrag, 0}}, {}), AdmitResult::pending);
+}
+
+bool FlowTable::promote(const Path& path, Slot slot, uint64_t ufrag, Tick now) {
+  const uint64_t hash = hash_path(path);
+  std::atomic<uint32_t>* cell = find_cell(path, hash);
+  if (cell == nullptr) return false;
+  const Flow& flow = flows_[cell->load(std::memory_order_relaxed) & kIndexMask];
+  if (flow.pending != slot || !flow.pending_holds(ufrag)) return false;
+  return replace(cell, hash, pending_of(flow), Claim{}, Flow::kAssured | (now & Flow::kSeenMask));
+}
+
+bool FlowTable::end(const Path& path, Slot slot, uint64_t ufrag, Tick now) {
+  const uint64_t hash = hash_path(path);
+  std::atomic<uint32_t>* cell = find_cell(path, hash);
+  if (cell == nullptr) return false;
+  const Flow& flow = flows_[cell->load(std::memory_order_relaxed) & kIndexMask];
+  Claim owner = owner_of(flow);
+  Claim pending = pending_of(flow);
+  if (owner.slot == slot && owner.holds(ufrag)) {
+    owner = without_ufrag(owner, ufrag);
+    if (owner.slot != kNoSlot) return replace(cell, hash, owner, pending, {});
+    if (pending.slot == kNoSlot) return remove(cell), true;
+    return replace(cell, hash, pending, Claim{}, now & Flow::kSeenMask);
+  }
+  if (pending.slot == slot && pending.holds(ufrag)) {
+    return replace(cell, hash, owner, without_ufrag(pending, ufrag), {});
+  }
+  return false;
+}
+
+uint32_t FlowTable::expire(Tick now) {
+  const uint32_t step = capacity_ / 50 + 64;
+  uint32_t removed = 0;
+  for (uint32_t i = 0; i < step && i < last_index_; i++) {
+    Flow& flow = flows_[cursor_];
+    cursor_ = cursor_ < last_index_ ? cursor_ + 1 : 1;
+    uint32_t state = flow.state.load(std::memory_order_acquire);
+    if ((state & Flow::kDead) != 0) continue;
+    const bool assured = (state & Flow::kAssured) != 0;
+    if (((now - state) & Flow::kSeenMask) <= ticks_of_ms(assured ? kIdleMs : kTentativeMs)) continue;
+    // A worker that assures it just now wins.
+    if (!flow.state.compare_exchange_strong(state, state | Flow::kDead, std::memory_order_acq_rel)) continue;
+    const uint64_t hash = hash_path(flow.path);
+    find_cell(flow.path, hash)->store(0, std::memory_order_seq_cst);
+    count_--;
+    bury(static_cast<uint32_t>(&flow - flows_), state);
+    removed++;
+  }
+  reclaim();
+  return removed;
+}
+
+FlowTable::Counts FlowTable::counts() const { return {count_, tentative(), capacity_}; }
+
+}  // namespace earshot

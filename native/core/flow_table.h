@@ -1,0 +1,164 @@
+// The flow table: one for all workers, of fixed capacity, allocated at start.
+//
+// Only the control thread installs, replaces and removes. A published entry never changes but for its state word, which
+// workers also write (assured, last seen). Workers look up without a lock: an entry is published by one store of its
+// index into one of two buckets of eight, and is never moved. A removed or replaced entry is reused only when
+// Quiescence says that no worker can still hold it.
+//
+//             admit                    first Binding success response
+//   (none) ----------> tentative ------------------------------------> assured
+//                          |  5 s without answer                          |  60 s without downlink, or flow end
+//                          +------------------> (dead) <------------------+
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "constants.h"
+#include "directory.h"
+#include "path.h"
+#include "quiescence.h"
+#include "siphash.h"
+
+namespace earshot {
+
+// Who may use a path: a transceiver, and the hashes of up to two ufrags of it (two because of ICE restarts).
+struct Claim {
+  Slot slot = kNoSlot;
+  uint64_t ufrags[2] = {0, 0};  // newest first; 0 = none
+
+  bool holds(uint64_t ufrag) const { return ufrags[0] == ufrag || ufrags[1] == ufrag; }
+};
+
+// A time in units of 256 ms since the engine started; 30 bits of them last for eight years.
+using Tick = uint32_t;
+inline constexpr unsigned kTickShift = 8;
+inline constexpr Tick ticks_of_ms(uint64_t ms) { return static_cast<Tick>(ms >> kTickShift); }
+
+struct alignas(64) Flow {
+  Path path;
+  uint64_t owner_ufrags[2];
+  uint64_t pending_ufrags[2];
+  Slot owner;
+  Slot pending;
+  // kDead | kAssured | last seen (30 bits). Control and workers write it, by compare-and-swap.
+  std::atomic<uint32_t> state;
+
+  static constexpr uint32_t kDead = 1u << 31;
+  static constexpr uint32_t kAssured = 1u << 30;
+  static constexpr uint32_t kSeenMask = kAssured - 1;
+
+  bool owner_holds(uint64_t ufrag) const { return owner_ufrags[0] == ufrag || owner_ufrags[1] == ufrag; }
+  bool pending_holds(uint64_t ufrag) const {
+    return pending != kNoSlot && (pending_ufrags[0] == ufrag || pending_ufrags[1] == ufrag);
+  }
+  bool assured() const { return (state.load(std::memory_order_acquire) & kAssured) != 0; }
+};
+static_assert(sizeof(Flow) == 64, "one cache line");
+
+enum class AdmitResult : uint8_t { installed, joined, pending, table_full, quota };
+
+class FlowTable {
+ public:
+  struct Options {
+    uint32_t capacity;
+    uint32_t tentative_quota;
+  };
+  struct Counts {
+    uint32_t flows;
+    uint32_t tentative;
+    uint32_t capacity;
+  };
+
+  // Allocates everything. Check ok() before use.
+  FlowTable(const Options& options, Directory& directory, const Quiescence& quiescence);
+  ~FlowTable();
+  FlowTable(const FlowTable&) = delete;
+  FlowTable& operator=(const FlowTable&) = delete;
+  bool ok() const { return flows_ != nullptr; }
+  size_t bytes() const { return bytes_; }
+
+  // ---- any thread ---------------------------------------------------------------------------------------------
+  uint64_t hash_path(const Path& path) const {
+    return siphash13(path_key_, reinterpret_cast<const uint8_t*>(&path), sizeof path);
+  }
+  uint64_t hash_ufrag(const uint8_t* ufrag, size_t length) const {
+    const uint64_t hash = siphash24(ufrag_key_, ufrag, length);
+    return hash != 0 ? hash : 1;  // 0 means "none"
+  }
+
+  // ---- workers, between Quiescence::begin and end -----------------------------------------------------------------
+  void prefetch(uint64_t hash) const;
+  Flow* find(const Path& path, uint64_t hash) const;
+  // The owner has answered with a Binding success: from now on its media may pass.
+  void assure(Flow* flow, uint64_t hash, Tick now);
+  // The assured owner has sent something. Writes at most once a second.
+  void seen(Flow* flow, Tick now);
+
+  // ---- the control thread -----------------------------------------------------------------------------------------
+  AdmitResult admit(const Path& path, Slot slot, uint64_t ufrag, Tick now);
+  bool promote(const Path& path, Slot slot, uint64_t ufrag, Tick now);
+  // Takes the ufrag from the owner's or the pending session's claim; a claim ends with its last ufrag.
+  bool end(const Path& path, Slot slot, uint64_t ufrag, Tick now);
+  // Looks at the next part of the table; the whole of it is seen about every 5 s if called ten times a second.
+  uint32_t expire(Tick now);
+  const Flow* find(const Path& path) const { return find(path, hash_path(path)); }
+  Counts counts() const;
+
+ private:
+  struct alignas(32) Bucket {
+    std::atomic<uint32_t> cells[8];  // fingerprint (8 bits) | index (24 bits); 0 = free
+  };
+  struct Retired {
+    uint32_t index;
+    Slot owner;
+    Slot pending;
+  };
+
+  Bucket& bucket(uint64_t hash, int choice) const;
+  static uint32_t cell_of(uint64_t hash, uint32_t index) { return static_cast<uint32_t>(hash >> 56) << 24 | index; }
+  std::atomic<uint32_t>* find_cell(const Path& path, uint64_t hash) const;
+  std::atomic<uint32_t>* free_cell(uint64_t hash) const;
+
+  uint32_t allocate();
+  void reclaim();
+  uint32_t fill(const Path& path, const Claim& owner, const Claim& pending);
+  void publish(std::atomic<uint32_t>* cell, uint64_t hash, uint32_t index, uint32_t state);
+  AdmitResult install(const Path& path, uint64_t hash, const Claim& owner, Tick now);
+  bool replace(std::atomic<uint32_t>* cell, uint64_t hash, const Claim& owner, const Claim& pending,
+               std::optional<uint32_t> state);
+  void remove(std::atomic<uint32_t>* cell);
+  void bury(uint32_t index, uint32_t last_state);
+  uint32_t tentative() const { return tentative_made_ - tentative_gone_ - assured_.load(std::memory_order_acquire); }
+
+  Directory& directory_;
+  const Quiescence& quiescence_;
+  SipKey path_key_;
+  SipKey ufrag_key_;
+  uint32_t capacity_;
+  uint32_t tentative_quota_;
+
+  uint8_t* memory_ = nullptr;
+  size_t bytes_ = 0;
+  Flow* flows_ = nullptr;  // [1, last_index_]
+  uint32_t last_index_ = 0;
+  Bucket* buckets_ = nullptr;
+  uint64_t bucket_mask_ = 0;
+
+  // Control thread only.
+  std::vector<uint32_t> free_;
+  std::vector<Retired> retiring_;  // removed since the snapshot
+  std::vector<Retired> waiting_;   // removed before it
+  Quiescence::Snapshot snapshot_{};
+  uint32_t count_ = 0;
+  uint32_t cursor_ = 1;
+  uint32_t tentative_made_ = 0;
+  uint32_t tentative_gone_ = 0;  // replaced, removed or expired while tentative
+
+  alignas(64) std::atomic<uint32_t> assured_{0};  // tentative flows that workers have assured; rare, so shared
+};
+
+}  // namespace earshot

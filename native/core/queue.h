@@ -1,0 +1,79 @@
+// A bounded queue of datagrams between exactly one producer thread and one consumer thread. All memory is allocated at
+// start; a full queue refuses, and the caller counts.
+//
+//   producer: writes records_[tail], then tail_ (release)     reads head_ (acquire) to see whether there is room
+//   consumer: reads records_[head] after tail_ (acquire), then writes head_ (release)
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+
+#include "constants.h"
+#include "directory.h"
+#include "path.h"
+
+namespace earshot {
+
+struct QueueRecord {
+  Path path;
+  uint16_t length;
+  Slot slot;     // who sent it, for a control frame
+  uint8_t kind;  // a FrameKind, or 0 for a client's datagram
+  uint8_t payload[kBufferBytes];
+};
+
+class Queue {
+ public:
+  Queue() : records_(new QueueRecord[kQueueRecords]) {}
+
+  // Producer. False when full.
+  bool push(uint8_t kind, Slot slot, const Path& path, const uint8_t* payload, size_t length) {
+    const uint32_t tail = tail_.load(std::memory_order_relaxed);
+    if (tail - head_.load(std::memory_order_acquire) == kQueueRecords) return false;
+    QueueRecord& record = records_[tail % kQueueRecords];
+    record.path = path;
+    record.length = static_cast<uint16_t>(length);
+    record.slot = slot;
+    record.kind = kind;
+    std::memcpy(record.payload, payload, length);
+    tail_.store(tail + 1, std::memory_order_release);
+    return true;
+  }
+
+  // Consumer. The record stays valid until pop().
+  const QueueRecord* front() const {
+    const uint32_t head = head_.load(std::memory_order_relaxed);
+    if (head == tail_.load(std::memory_order_acquire)) return nullptr;
+    return &records_[head % kQueueRecords];
+  }
+  void pop() { head_.store(head_.load(std::memory_order_relaxed) + 1, std::memory_order_release); }
+
+ private:
+  static_assert((kQueueRecords & (kQueueRecords - 1)) == 0, "indexes wrap");
+  std::unique_ptr<QueueRecord[]> records_;
+  alignas(64) std::atomic<uint32_t> head_{0};
+  alignas(64) std::atomic<uint32_t> tail_{0};
+};
+
+// Tells the control thread that a queue has records: rings once, then stays silent until the control thread answers.
+class Doorbell {
+ public:
+  using Bell = void (*)(void*);
+  Doorbell(Bell bell, void* argument) : bell_(bell), argument_(argument) {}
+
+  // Any worker, after a push.
+  void ring() {
+    if (!rung_.exchange(true, std::memory_order_acq_rel)) bell_(argument_);
+  }
+  // Control thread, before it looks into the queues.
+  void answer() { rung_.store(false, std::memory_order_seq_cst); }
+
+ private:
+  Bell bell_;
+  void* argument_;
+  std::atomic<bool> rung_{false};
+};
+
+}  // namespace earshot

@@ -1,0 +1,192 @@
+#include "flow_table.h"
+
+#include <cstring>
+#include <set>
+
+#include "check.h"
+
+using namespace earshot;
+
+namespace {
+
+constexpr Tick kSecond = ticks_of_ms(1024);
+
+struct Fixture {
+  explicit Fixture(uint32_t capacity = 1000, uint32_t quota = 1000) : flows({capacity, quota}, directory, quiescence) {
+    CHECK(flows.ok());
+    a = add(1);
+    b = add(2);
+    c = add(3);
+  }
+  Slot add(uint32_t id) { return directory.add(id, 1000 + id, sockaddr_in6{}, sizeof(sockaddr_in), quiescence); }
+  static Path path(uint32_t n) {
+    Path out;
+    out.family = 4;
+    out.ingress = 1;
+    out.port = static_cast<uint16_t>(n);
+    std::memcpy(out.address, &n, 4);
+    return out;
+  }
+  Flow* find(const Path& p) { return flows.find(p, flows.hash_path(p)); }
+  void assure(const Path& p, Tick now = 0) { flows.assure(find(p), flows.hash_path(p), now); }
+  AdmitResult admit(const Path& p, Slot slot, uint64_t ufrag, Tick now = 0) { return flows.admit(p, slot, ufrag, now); }
+  uint32_t expire_all(Tick now) {
+    uint32_t removed = 0;
+    for (int i = 0; i < 60; i++) removed += flows.expire(now);
+    return removed;
+  }
+
+  Quiescence quiescence{2};
+  Directory directory;
+  FlowTable flows;
+  Slot a, b, c;
+};
+
+}  // namespace
+
+TEST("a flow is tentative until it is assured, and the counts follow") {
+  Fixture f;
+  const Path p = Fixture::path(7);
+  CHECK(f.find(p) == nullptr);
+  CHECK(f.admit(p, f.a, 11) == AdmitResult::installed);
+  CHECK(!f.find(p)->assured());
+  CHECK(f.find(p)->owner_holds(11));
+  CHECK_EQUAL(f.flows.counts().tentative, 1u);
+  f.assure(p);
+  f.assure(p);
+  CHECK(f.find(p)->assured());
+  CHECK_EQUAL(f.flows.counts().tentative, 0u);
+  CHECK_EQUAL(f.flows.counts().flows, 1u);
+}
+
+TEST("an owner keeps its newest two ufrags, and stays assured") {
+  Fixture f;
+  const Path p = Fixture::path(7);
+  f.admit(p, f.a, 11);
+  f.assure(p);
+  CHECK(f.admit(p, f.a, 12) == AdmitResult::joined);
+  CHECK(f.find(p)->owner_holds(11) && f.find(p)->owner_holds(12) && f.find(p)->assured());
+  CHECK(f.admit(p, f.a, 11) == AdmitResult::joined);
+  CHECK(f.admit(p, f.a, 13) == AdmitResult::joined);
+  CHECK(f.find(p)->owner_holds(11) && !f.find(p)->owner_holds(12) && f.find(p)->owner_holds(13));
+}
+
+TEST("an assured owner is not displaced: another transceiver's session is pending until it is promoted") {
+  Fixture f;
+  const Path p = Fixture::path(7);
+  f.admit(p, f.a, 11);
+  f.assure(p);
+  CHECK(f.admit(p, f.b, 21) == AdmitResult::pending);
+  CHECK(f.admit(p, f.b, 22) == AdmitResult::joined);
+  CHECK(f.find(p)->owner == f.a && f.find(p)->pending_holds(21) && f.find(p)->pending_holds(22));
+  CHECK(!f.flows.promote(p, f.a, 21, 0));
+  CHECK(!f.flows.promote(p, f.b, 11, 0));
+  CHECK(f.flows.promote(p, f.b, 21, 0));
+  CHECK(f.find(p)->owner == f.b && f.find(p)->assured() && f.find(p)->pending == kNoSlot);
+  CHECK(f.admit(p, f.c, 31) == AdmitResult::pending);
+  CHECK(f.admit(p, f.a, 11) == AdmitResult::pending);
+  CHECK(f.find(p)->pending == f.a);
+}
+
+TEST("a tentative owner, and one that has left the directory, give way") {
+  Fixture f;
+  const Path p = Fixture::path(7);
+  f.admit(p, f.a, 11);
+  CHECK(f.admit(p, f.b, 21) == AdmitResult::installed);
+  CHECK(f.find(p)->owner == f.b);
+  f.assure(p);
+  f.directory.retire(f.b);
+  CHECK(f.admit(p, f.c, 31) == AdmitResult::installed);
+  CHECK(f.find(p)->owner == f.c && !f.find(p)->assured());
+  CHECK_EQUAL(f.flows.counts().tentative, 1u);
+  CHECK_EQUAL(f.flows.counts().flows, 1u);
+}
+
+TEST("a claim ends with its last ufrag, a flow with its owner, unless a session is pending") {
+  Fixture f;
+  const Path p = Fixture::path(7);
+  f.admit(p, f.a, 11);
+  f.admit(p, f.a, 12);
+  f.assure(p);
+  CHECK(!f.flows.end(p, f.b, 11, 0));
+  CHECK(f.flows.end(p, f.a, 11, 0));
+  CHECK(f.find(p)->assured() && !f.find(p)->owner_holds(11));
+  f.admit(p, f.b, 21);
+  CHECK(f.flows.end(p, f.a, 12, 0));
+  CHECK(f.find(p)->owner == f.b && !f.find(p)->assured());
+  CHECK(f.flows.end(p, f.b, 21, 0));
+  CHECK(f.find(p) == nullptr);
+  CHECK_EQUAL(f.flows.counts().flows, 0u);
+  CHECK_EQUAL(f.flows.counts().tentative, 0u);
+}
+
+TEST("tentative flows have a quota and five seconds, assured ones sixty since the last downlink") {
+  Fixture f(1000, 10);
+  for (uint32_t i = 1; i <= 10; i++) CHECK(f.admit(Fixture::path(i), f.a, i) == AdmitResult::installed);
+  CHECK(f.admit(Fixture::path(11), f.a, 11) == AdmitResult::quota);
+  f.assure(Fixture::path(1));
+  CHECK(f.admit(Fixture::path(11), f.a, 11) == AdmitResult::installed);
+  CHECK_EQUAL(f.expire_all(4 * kSecond), 0u);
+  CHECK_EQUAL(f.expire_all(6 * kSecond), 10u);
+  CHECK_EQUAL(f.flows.counts().tentative, 0u);
+  f.flows.seen(f.find(Fixture::path(1)), 50 * kSecond);
+  CHECK_EQUAL(f.expire_all(100 * kSecond), 0u);
+  CHECK_EQUAL(f.expire_all(112 * kSecond), 1u);
+  CHECK_EQUAL(f.flows.counts().flows, 0u);
+}
+
+TEST("downlink does not keep a tentative flow alive") {
+  Fixture f;
+  f.admit(Fixture::path(1), f.a, 1);
+  f.flows.seen(f.find(Fixture::path(1)), 4 * kSecond);
+  CHECK_EQUAL(f.expire_all(6 * kSecond), 1u);
+}
+
+TEST("a full table refuses, and takes flows again after an end") {
+  Fixture f(500, 500);
+  for (uint32_t i = 1; i <= 500; i++) CHECK(f.admit(Fixture::path(i), f.a, i) == AdmitResult::installed);
+  CHECK(f.admit(Fixture::path(501), f.a, 501) != AdmitResult::installed);
+  for (uint32_t i = 1; i <= 500; i++) CHECK(f.find(Fixture::path(i)) != nullptr);
+  CHECK(f.admit(Fixture::path(4), f.a, 1004) == AdmitResult::joined);  // a change of a flow needs no room
+  f.assure(Fixture::path(5));
+  CHECK(f.admit(Fixture::path(5), f.b, 5) == AdmitResult::pending);
+  CHECK(f.flows.promote(Fixture::path(5), f.b, 5, 0));
+  CHECK(f.flows.end(Fixture::path(3), f.a, 3, 0));
+  CHECK(f.admit(Fixture::path(501), f.a, 501) == AdmitResult::installed);
+  CHECK(f.find(Fixture::path(3)) == nullptr);
+}
+
+TEST("a removed entry is not reused while a worker is inside the batch in which it may have found it") {
+  Fixture f(1, 2);
+  f.quiescence.begin(0);
+  f.admit(Fixture::path(1), f.a, 1);
+  Flow* held = f.find(Fixture::path(1));
+  CHECK(f.flows.end(Fixture::path(1), f.a, 1, 0));
+  uint32_t made = 1;
+  while (f.admit(Fixture::path(++made), f.a, 2) == AdmitResult::installed) {
+    CHECK(f.flows.end(Fixture::path(made), f.a, 2, 0));
+  }
+  CHECK_EQUAL(made, kSpareFlows + 2);  // all entries are waiting for the worker
+  CHECK(held->path == Fixture::path(1));
+  f.quiescence.end(0);
+  CHECK(f.admit(Fixture::path(2), f.a, 2) == AdmitResult::installed);
+}
+
+TEST("a directory slot is reused only when no flow names it") {
+  Fixture f;
+  std::set<Slot> slots;
+  for (uint32_t i = 0; i < kMaxTransceivers - 3; i++) slots.insert(f.add(100 + i));
+  CHECK_EQUAL(f.add(99), kNoSlot);
+  f.admit(Fixture::path(1), f.a, 1);
+  f.directory.retire(f.a);
+  CHECK_EQUAL(f.add(99), kNoSlot);
+  CHECK_EQUAL(f.expire_all(10 * kSecond), 1u);
+  CHECK_EQUAL(f.add(99), f.a);
+}
+
+TEST("memory per flow, indexes included, is below 192 bytes") {
+  for (uint32_t capacity : {10'000u, 65'536u, 1'000'000u}) {
+    Fixture f(capacity, 1);
+    CHECK(f.flows.bytes() / capacity < 128);
+  }
+}
