@@ -1,0 +1,28 @@
+{
+  "targets": [{
+    "target_name": "earshot",
+    "sources": [
+      "native/addon/addon.cc",
+      "native/core/client_sender.cc",
+      "native/core/directory.cc",
+      "native/core/downlink.cc",
+      "native/core/engine.cc",
+      "native/core/flow_table.cc",
+      "native/core/senders.cc",
+      "native/core/socket.cc",
+      "native/core/stun.cc",
+      "native/core/token.cc",
+      "native/core/trunk.cc",
+      "native/core/trunk_sender.cc",
+      "native/core/uplink.cc",
+      "native/core/worker.cc"
+    ],
+    "include_dirs": ["<!(node -p \"require('node-addon-api').include_dir\")"],
+    "defines": ["NAPI_VERSION=9", "NODE_ADDON_API_CPP_EXCEPTIONS"],
+    # Node 20's common.gypi asks for gnu++17 and no exceptions.
+    "cflags_cc!": ["-std=gnu++17", "-fno-exceptions"],
+    "cflags_cc": ["-std=c++20", "-O3", "-fexceptions", "-Wall", "-Wextra", "-Werror", "-fvisibility=hidden"],
+    # A symbol that is missing fails when the addon is loaded, not when it is first used.
+    "ldflags": ["-Wl,-z,now"]
+  }]
+}

@@ -1,0 +1,175 @@
+// Owns what is derived from one declaration: src/engine/counters.ts and docs/metrics.md from native/core/counters.def,
+// docs/config.md from the schema of settings. The same input always gives the same bytes.
+//
+//   node deploy/generate.mjs           writes the files that differ
+//   node deploy/generate.mjs --check   writes nothing; exits 1 and names the files that differ
+
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+
+const ROOT = new URL("../", import.meta.url);
+const DEFINITION = "native/core/counters.def";
+const LINE_WIDTH = 120;
+
+/** Reads the definition: its equations, and its counters under the stage comment that they follow. */
+function readDefinition(text) {
+  const stages = [];
+  const equations = [];
+  let inEquations = false;
+  for (const [index, line] of text.split("\n").entries()) {
+    const counter = /^(WORKER|CONTROL)\(([a-z_]+), "([^"\\]+)"\)$/.exec(line);
+    const stage = /^\/\/ ([a-z][a-z ]*[a-z])(?:: (.+))?$/.exec(line);
+    const equation = /^\/\/ {3,}\S/.test(line);
+    if (counter) {
+      const current = stages.at(-1);
+      if (!current) throw new Error(`${DEFINITION}:${index + 1}: a counter before the first stage comment`);
+      current.counters.push({ by: counter[1], name: counter[2], help: counter[3] });
+    } else if (inEquations && equation) {
+      equations.push(line.slice(5));
+    } else if (line.includes("At quiescence:")) {
+      inEquations = true;
+    } else if (line === "") {
+      inEquations = false;
+    } else if (equations.length > 0 && stage) {
+      stages.push({ name: stage[1], help: stage[2] ?? "", counters: [] });
+    } else if (!line.startsWith("//")) {
+      throw new Error(`${DEFINITION}:${index + 1}: expected WORKER(name, "help"), CONTROL(name, "help") or a comment`);
+    }
+  }
+  if (equations.length === 0) throw new Error(`${DEFINITION}: no equations after "At quiescence:"`);
+  const names = stages.flatMap((stage) => stage.counters.map((counter) => counter.name));
+  const twice = names.find((name, index) => names.indexOf(name) !== index);
+  if (twice) throw new Error(`${DEFINITION}: ${twice} is declared twice`);
+  return { stages, equations };
+}
+
+function typescriptList(name, counters) {
+  const rows = counters.map((counter) => {
+    const fields = [`name: ${JSON.stringify(counter.name)}`, `help: ${JSON.stringify(counter.help)}`];
+    const row = `  { ${fields.join(", ")} },`;
+    return row.length <= LINE_WIDTH ? row : `  {\n    ${fields.join(",\n    ")},\n  },`;
+  });
+  return `export const ${name} = [\n${rows.join("\n")}\n] as const satisfies readonly Counter[];\n`;
+}
+
+function typescriptIndex(name, type, counters) {
+  const rows = counters.map((counter, index) => `  ${counter.name}: ${index},`);
+  return `export const ${name} = {\n${rows.join("\n")}\n} as const satisfies Record<${type}, number>;\n`;
+}
+
+function typescript({ stages }) {
+  const all = stages.flatMap((stage) => stage.counters);
+  const worker = all.filter((counter) => counter.by === "WORKER");
+  const control = all.filter((counter) => counter.by === "CONTROL");
+  return [
+    `// Generated from ${DEFINITION} by deploy/generate.mjs; edit that, then run it.\n`,
+    `export interface Counter {
+  readonly name: string;
+  readonly help: string;
+}\n`,
+    "/** Counted by a worker, one value per worker, in the order of an engine's `counters()`. */",
+    typescriptList("WORKER_COUNTERS", worker),
+    "/** Counted by the control plane. */",
+    typescriptList("CONTROL_COUNTERS", control),
+    `export type WorkerCounterName = (typeof WORKER_COUNTERS)[number]["name"];`,
+    `export type ControlCounterName = (typeof CONTROL_COUNTERS)[number]["name"];\n`,
+    "/** Where each counter stands in WORKER_COUNTERS. */",
+    typescriptIndex("WORKER_COUNTER", "WorkerCounterName", worker),
+    "/** Where each counter stands in CONTROL_COUNTERS. */",
+    typescriptIndex("CONTROL_COUNTER", "ControlCounterName", control),
+  ].join("\n");
+}
+
+function markdown({ stages, equations }) {
+  const sections = stages.map((stage) => {
+    const title = stage.name[0].toUpperCase() + stage.name.slice(1);
+    const rows = stage.counters.map(
+      ({ by, name, help }) =>
+        `| \`earshot_relay_${name}_total\` | ${by === "WORKER" ? "`worker`" : ""} | ${help.replaceAll("|", "\\|")} |`,
+    );
+    const intro = stage.help ? `${stage.help[0].toUpperCase()}${stage.help.slice(1)}.\n\n` : "";
+    return `## ${title}\n\n${intro}| metric | labels | counts |\n| --- | --- | --- |\n${rows.join("\n")}\n`;
+  });
+  return `<!-- Generated from ${DEFINITION} by deploy/generate.mjs; edit that, then run it. -->
+
+# Metrics
+
+\`/metrics\` gives these and a few gauges beside them, each with its help. The metrics of the front process begin with
+\`earshot_front_\`.
+
+# The relay's packet counters
+
+Counters in the order of a packet's way. The prefix of a name is its stage, and at each stage every packet ends in exactly
+one counter. Those with the label \`worker\` are counted by the data plane, one value per worker (from 1); the others by the
+control plane.
+
+When nothing is under way, these hold for the sum over all workers, so what is missing is what to look for. In them a
+counter is called by its short name: \`up_received\` is \`earshot_relay_up_received_total\`.
+
+\`\`\`
+${equations.join("\n")}
+\`\`\`
+
+\`held\` are the binding requests that wait for the control plane's decision.
+
+${sections.join("\n")}`;
+}
+
+function transceiverMarkdown(help) {
+  const rows = Object.entries(help).map(
+    ([name, text]) => `| \`earshot_transceiver_${name}_total\` | ${text.replaceAll("|", "\\|")} |`,
+  );
+  return `# The transceiver's counters
+
+The prefix is the stage. When nothing is under way:
+
+\`\`\`
+trunk_received = trunk_accepted + every trunk_drop_*
+frame_received = frame_data + frame_unknown_path + frame_ping
+frame_data     = client_request_answered + client_request_refused + client_response_accepted + client_delivered
+                 + every client_drop_*
+\`\`\`
+
+| metric | counts |
+| --- | --- |
+${rows.join("\n")}
+| \`earshot_transceiver_calls_ended_total\` | calls that have ended, by \`reason\` |
+`;
+}
+
+const definition = readDefinition(readFileSync(new URL(DEFINITION, ROOT), "utf8"));
+
+/** What is made of compiled code, once there is some: `npm run build:ts` first. */
+async function compiled() {
+  const load = (file) => import(new URL(`dist/src/${file}`, ROOT));
+  const [{ renderConfigDocs }, { COUNTER_HELP }] = await Promise.all([
+    load("config/docs.js"),
+    load("transceiver/counters.js"),
+  ]);
+  const metrics = `${markdown(definition)}\n${transceiverMarkdown(COUNTER_HELP)}`;
+  return { "docs/config.md": renderConfigDocs(), "docs/metrics.md": metrics };
+}
+
+const COUNTERS_FILE = "src/engine/counters.ts";
+const outputs = {
+  [COUNTERS_FILE]: typescript(definition),
+  ...(existsSync(new URL("dist/src", ROOT)) && (await compiled())),
+};
+if (Object.keys(outputs).length === 1)
+  console.error('docs need compiled code: run "npm run build:ts", then this again');
+
+function current(file) {
+  try {
+    return readFileSync(new URL(file, ROOT), "utf8");
+  } catch (error) {
+    if (error.code === "ENOENT") return undefined;
+    throw error;
+  }
+}
+
+const stale = Object.entries(outputs).filter(([file, text]) => current(file) !== text);
+if (process.argv.includes("--check")) {
+  for (const [file] of stale) console.error(`${file} is out of date: run "node deploy/generate.mjs"`);
+  process.exitCode = stale.length > 0 ? 1 : 0;
+} else {
+  for (const [file, text] of stale) writeFileSync(new URL(file, ROOT), text);
+}

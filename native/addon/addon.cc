@@ -1,0 +1,296 @@
+// The Node-API face of the engine: checks every argument, and wakes JavaScript through one uv_async_t.
+// Nothing here is on a packet's way.
+#include <napi.h>
+#include <uv.h>
+
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "../core/engine.h"
+#include "../core/path.h"
+#include "arguments.h"
+
+namespace earshot {
+namespace {
+
+// A record in the buffer that takeControl() fills: kind u8, worker u8, slot u16, payload length u16, path length u8,
+// one byte unused, path bytes (21), payload. Integers are little-endian. src/engine/native/native-engine.ts reads it.
+constexpr size_t kRecordPath = 8;
+constexpr size_t kRecordPayload = kRecordPath + kMaxPathBytes;
+constexpr size_t kRecordBytes = kRecordPayload + kBufferBytes;
+
+// Wakes the JavaScript thread. Lives on the heap until libuv has let go of the handle.
+class Wake {
+ public:
+  static Wake* create(Napi::Env env, Napi::Function callback) {
+    uv_loop_t* loop = nullptr;
+    if (napi_get_uv_event_loop(env, &loop) != napi_ok) throw Napi::Error::New(env, "no event loop");
+    return new Wake(env, loop, callback);
+  }
+  // Keeps the event loop running, as a listening socket does.
+  void keep_alive() { uv_ref(reinterpret_cast<uv_handle_t*>(&async_)); }
+  // From any thread, until close().
+  static void ring(void* self) { uv_async_send(&static_cast<Wake*>(self)->async_); }
+  // From the JavaScript thread. No call comes after it.
+  void close() {
+    callback_.Reset();
+    uv_close(reinterpret_cast<uv_handle_t*>(&async_),
+             [](uv_handle_t* handle) { delete static_cast<Wake*>(handle->data); });
+  }
+
+ private:
+  Wake(Napi::Env env, uv_loop_t* loop, Napi::Function callback) : env_(env), callback_(Napi::Persistent(callback)) {
+    uv_async_init(loop, &async_, [](uv_async_t* handle) { static_cast<Wake*>(handle->data)->call(); });
+    async_.data = this;
+    uv_unref(reinterpret_cast<uv_handle_t*>(&async_));
+  }
+  void call() {
+    if (callback_.IsEmpty()) return;
+    Napi::HandleScope scope(env_);
+    try {
+      callback_.MakeCallback(env_.Global(), {});
+    } catch (const Napi::Error& error) {
+      napi_fatal_exception(env_, error.Value());
+    }
+  }
+
+  Napi::Env env_;
+  Napi::FunctionReference callback_;
+  uv_async_t async_{};
+};
+
+EngineOptions read_options(const Napi::Object& in) {
+  EngineOptions options;
+  options.trunk = endpoint_in(in.Get("trunk"), "trunk");
+  options.workers = uint_in(in.Get("workers"), 1, kMaxWorkers, "workers");
+  options.relay_id = uint_in(in.Get("relayId"), 0, 0xffffff, "relayId");
+  options.epoch = uint64_in(in.Get("epoch"), "epoch");
+  options.cluster = static_cast<uint16_t>(uint_in(in.Get("cluster"), 0, 0xffff, "cluster"));
+  options.flows.capacity = uint_in(in.Get("flowCapacity"), 1, (1u << 24) - 2, "flowCapacity");
+  options.flows.tentative_quota = uint_in(in.Get("tentativeQuota"), 1, 1u << 24, "tentativeQuota");
+  options.receive_buffer_bytes =
+      static_cast<int>(uint_in(in.Get("receiveBufferBytes"), 0, 1u << 30, "receiveBufferBytes"));
+  const Napi::Array ingresses = array_in(in.Get("ingresses"), 1, kMaxIngresses, "ingresses");
+  for (uint32_t i = 0; i < ingresses.Length(); i++) {
+    const Napi::Object each = object_in(ingresses.Get(i), "ingress");
+    const auto id = static_cast<uint16_t>(uint_in(each.Get("id"), 0, 0xffff, "ingress id"));
+    options.ingresses.push_back({id, endpoint_in(each, "ingress")});
+  }
+  const Napi::Array cpus = array_in(in.Get("cpus"), 0, kMaxWorkers, "cpus");
+  for (uint32_t i = 0; i < cpus.Length(); i++) {
+    options.cpus.push_back(static_cast<int>(uint_in(cpus.Get(i), 0, 65'535, "cpu")));
+  }
+  return options;
+}
+
+}  // namespace
+
+class NativeEngine : public Napi::ObjectWrap<NativeEngine> {
+ public:
+  static Napi::Function define(Napi::Env env) {
+    return DefineClass(env, "Engine",
+                       {
+                           InstanceMethod<&NativeEngine::start>("start"),
+                           InstanceMethod<&NativeEngine::stop>("stop"),
+                           InstanceMethod<&NativeEngine::bound>("bound"),
+                           InstanceMethod<&NativeEngine::set_keys>("setKeys"),
+                           InstanceMethod<&NativeEngine::add_transceiver>("addTransceiver"),
+                           InstanceMethod<&NativeEngine::retire_transceiver>("retireTransceiver"),
+                           InstanceMethod<&NativeEngine::take_control>("takeControl"),
+                           InstanceMethod<&NativeEngine::offer>("offer"),
+                           InstanceMethod<&NativeEngine::admit>("admit"),
+                           InstanceMethod<&NativeEngine::promote>("promote"),
+                           InstanceMethod<&NativeEngine::end>("end"),
+                           InstanceMethod<&NativeEngine::expire>("expire"),
+                           InstanceMethod<&NativeEngine::flow>("flow"),
+                           InstanceMethod<&NativeEngine::flow_counts>("flowCounts"),
+                           InstanceMethod<&NativeEngine::counters>("counters"),
+                           InstanceMethod<&NativeEngine::kernel_drops>("kernelDrops"),
+                           StaticValue("recordBytes", Napi::Number::New(env, kRecordBytes)),
+                       });
+  }
+
+  // (options, onControl)
+  explicit NativeEngine(const Napi::CallbackInfo& info) : Napi::ObjectWrap<NativeEngine>(info), env_(info.Env()) {
+    const EngineOptions options = read_options(object_in(info[0], "options"));
+    if (!info[1].IsFunction()) throw Napi::TypeError::New(env_, "onControl: expected a function");
+    wake_ = Wake::create(env_, info[1].As<Napi::Function>());
+    engine_ = std::make_unique<Engine>(options, &Wake::ring, wake_);
+    napi_add_env_cleanup_hook(env_, &NativeEngine::environment_ends, this);
+  }
+
+  ~NativeEngine() override {
+    napi_remove_env_cleanup_hook(env_, &NativeEngine::environment_ends, this);
+    close();
+  }
+
+ private:
+  static void environment_ends(void* self) { static_cast<NativeEngine*>(self)->close(); }
+
+  // Workers first: they ring the bell.
+  void close() {
+    engine_->stop();
+    if (wake_ != nullptr) std::exchange(wake_, nullptr)->close();
+  }
+
+  // Returns undefined, or { errno, about } of what went wrong.
+  Napi::Value start(const Napi::CallbackInfo&) {
+    if (wake_ == nullptr) throw Napi::Error::New(env_, "the engine has been stopped");
+    if (!keys_set_) throw Napi::Error::New(env_, "setKeys() comes before start()");
+    const Engine::Failure failure = engine_->start();
+    if (failure.error == 0) {
+      wake_->keep_alive();
+      return env_.Undefined();
+    }
+    close();
+    Napi::Object out = Napi::Object::New(env_);
+    out.Set("errno", failure.error);
+    out.Set("about", failure.about);
+    return out;
+  }
+
+  void stop(const Napi::CallbackInfo&) { close(); }
+
+  // { ingressPorts, trunkPorts, warnings }
+  Napi::Value bound(const Napi::CallbackInfo&) {
+    Napi::Object out = Napi::Object::New(env_);
+    Napi::Array ingress_ports = Napi::Array::New(env_);
+    for (const auto& ingress : engine_->ingresses()) ingress_ports.Set(ingress_ports.Length(), ingress.endpoint.port());
+    Napi::Array trunk_ports = Napi::Array::New(env_);
+    for (const uint16_t port : engine_->trunk_ports()) trunk_ports.Set(trunk_ports.Length(), port);
+    Napi::Array warnings = Napi::Array::New(env_);
+    for (const std::string& warning : engine_->warnings()) warnings.Set(warnings.Length(), warning);
+    out.Set("ingressPorts", ingress_ports);
+    out.Set("trunkPorts", trunk_ports);
+    out.Set("warnings", warnings);
+    return out;
+  }
+
+  // (signing id, [{ id, tokenTag, trunkUp, trunkDown }])
+  void set_keys(const Napi::CallbackInfo& info) {
+    KeySet keys;
+    keys.signing = static_cast<uint8_t>(uint_in(info[0], 0, kKeyIds - 1, "signing key id"));
+    const Napi::Array entries = array_in(info[1], 1, kKeyIds, "keys");
+    for (uint32_t i = 0; i < entries.Length(); i++) {
+      const Napi::Object in = object_in(entries.Get(i), "key");
+      KeySet::Entry& entry = keys.entries[uint_in(in.Get("id"), 0, kKeyIds - 1, "key id")];
+      entry.known = true;
+      entry.token_tag = SipKey::from_bytes(bytes_in(in.Get("tokenTag"), 16, 16, "tokenTag").data());
+      entry.trunk_up = SipKey::from_bytes(bytes_in(in.Get("trunkUp"), 16, 16, "trunkUp").data());
+      entry.trunk_down = SipKey::from_bytes(bytes_in(in.Get("trunkDown"), 16, 16, "trunkDown").data());
+    }
+    if (!keys.entries[keys.signing].known) throw Napi::TypeError::New(env_, "the signing key is not among the keys");
+    engine_->set_keys(keys);
+    keys_set_ = true;
+  }
+
+  // (id, epoch, { address, port }) -> slot, 0 when the directory is full
+  Napi::Value add_transceiver(const Napi::CallbackInfo& info) {
+    const uint32_t id = uint_in(info[0], 0, 0xffffffff, "transceiver id");
+    const uint64_t epoch = uint64_in(info[1], "epoch");
+    return Napi::Number::New(env_, engine_->add_transceiver(id, epoch, endpoint_in(info[2], "transceiver")));
+  }
+  void retire_transceiver(const Napi::CallbackInfo& info) { engine_->retire_transceiver(slot_in(info[0])); }
+
+  // (buffer, most) -> how many records it wrote
+  Napi::Value take_control(const Napi::CallbackInfo& info) {
+    const auto out = bytes_in(info[0], kRecordBytes, SIZE_MAX, "buffer");
+    const uint32_t most = uint_in(info[1], 1, static_cast<uint32_t>(out.size() / kRecordBytes), "most");
+    engine_->answer_doorbell();
+    uint32_t taken = 0;
+    unsigned worker = 0;
+    for (; taken < most; taken++) {
+      const QueueRecord* record = engine_->front(worker);
+      if (record == nullptr) break;
+      uint8_t* to = out.data() + taken * kRecordBytes;
+      to[0] = record->kind;
+      to[1] = static_cast<uint8_t>(worker);
+      std::memcpy(to + 2, &record->slot, 2);
+      std::memcpy(to + 4, &record->length, 2);
+      to[6] = static_cast<uint8_t>(write_path(record->path, to + kRecordPath));
+      std::memcpy(to + kRecordPayload, record->payload, record->length);
+      engine_->pop(worker);
+    }
+    return Napi::Number::New(env_, taken);
+  }
+
+  // (worker, path, datagram) -> whether there was room
+  Napi::Value offer(const Napi::CallbackInfo& info) {
+    const unsigned worker = uint_in(info[0], 1, kMaxWorkers, "worker");
+    const Path path = path_in(info[1]);
+    const auto datagram = bytes_in(info[2], 1, kBufferBytes, "datagram");
+    return Napi::Boolean::New(env_, engine_->offer(worker, path, datagram.data(), datagram.size()));
+  }
+
+  // (path, slot, ufrag), as are the next two
+  Napi::Value admit(const Napi::CallbackInfo& info) {
+    const Ufrag ufrag = ufrag_in(info[2]);
+    const AdmitResult result = engine_->admit(path_in(info[0]), slot_in(info[1]), ufrag.data());
+    return Napi::Number::New(env_, static_cast<uint32_t>(result));
+  }
+  Napi::Value promote(const Napi::CallbackInfo& info) {
+    const Ufrag ufrag = ufrag_in(info[2]);
+    return Napi::Boolean::New(env_, engine_->promote(path_in(info[0]), slot_in(info[1]), ufrag.data()));
+  }
+  Napi::Value end(const Napi::CallbackInfo& info) {
+    const Ufrag ufrag = ufrag_in(info[2]);
+    return Napi::Boolean::New(env_, engine_->end(path_in(info[0]), slot_in(info[1]), ufrag.data()));
+  }
+  Napi::Value expire(const Napi::CallbackInfo&) { return Napi::Number::New(env_, engine_->expire()); }
+
+  // (path) -> undefined, or { assured, owner, pending }
+  Napi::Value flow(const Napi::CallbackInfo& info) {
+    const Flow* flow = engine_->flow(path_in(info[0]));
+    if (flow == nullptr) return env_.Undefined();
+    Napi::Object out = Napi::Object::New(env_);
+    out.Set("assured", flow->assured());
+    out.Set("owner", flow->owner);
+    out.Set("pending", flow->pending);
+    return out;
+  }
+
+  Napi::Value flow_counts(const Napi::CallbackInfo&) {
+    const FlowTable::Counts counts = engine_->flow_counts();
+    Napi::Object out = Napi::Object::New(env_);
+    out.Set("flows", counts.flows);
+    out.Set("tentative", counts.tentative);
+    out.Set("capacity", counts.capacity);
+    return out;
+  }
+
+  // One Float64Array for each worker
+  Napi::Value counters(const Napi::CallbackInfo&) {
+    const auto all = engine_->counters();
+    Napi::Array out = Napi::Array::New(env_, all.size());
+    for (uint32_t w = 0; w < all.size(); w++) {
+      Napi::Float64Array values = Napi::Float64Array::New(env_, kCounters);
+      for (unsigned c = 0; c < kCounters; c++) values[c] = static_cast<double>(all[w][c]);
+      out.Set(w, values);
+    }
+    return out;
+  }
+
+  Napi::Value kernel_drops(const Napi::CallbackInfo&) {
+    Napi::Object out = Napi::Object::New(env_);
+    out.Set("public", static_cast<double>(engine_->public_kernel_drops()));
+    out.Set("trunk", static_cast<double>(engine_->trunk_kernel_drops()));
+    return out;
+  }
+
+  Napi::Env env_;
+  Wake* wake_ = nullptr;
+  std::unique_ptr<Engine> engine_;
+  bool keys_set_ = false;
+};
+
+static Napi::Object init(Napi::Env env, Napi::Object exports) {
+  exports.Set("Engine", NativeEngine::define(env));
+  return exports;
+}
+
+}  // namespace earshot
+
+// The macro wants a name in the global namespace.
+static Napi::Object Init(Napi::Env env, Napi::Object exports) { return earshot::init(env, exports); }
+NODE_API_MODULE(earshot, Init)

@@ -1,0 +1,141 @@
+/**
+ * The contract between the control plane and a data plane. Two engines implement it: `native` (C++ worker threads) and
+ * `js` (one dgram loop). The control plane decides; an engine forwards, and never asks anybody about a packet
+ * that it can place.
+ */
+import type { KeyRing } from "../keys/key-ring.ts";
+
+/** One local address:port that clients send to, with its 16-bit ingress id. `port` 0 lets the kernel choose. */
+export interface Ingress {
+  readonly id: number;
+  readonly address: string;
+  readonly port: number;
+}
+
+export interface EngineOptions {
+  readonly ingresses: readonly Ingress[];
+  /** Local address of the trunk; worker w binds `port + w` (w from 1), or a port of the kernel's choice if `port` is 0. */
+  readonly trunk: { readonly address: string; readonly port: number };
+  readonly workers: number;
+  /** CPU number for each worker, or none to leave them unpinned. */
+  readonly cpus: readonly number[];
+  /** 24 bits; worker w is sender `relayId << 8 | w`. */
+  readonly relayId: number;
+  /** Start time of this relay in ms since 1970; its low 32 bits are never 0. */
+  readonly epoch: bigint;
+  readonly cluster: number;
+  readonly flowCapacity: number;
+  readonly tentativeQuota: number;
+  /** Bytes asked of the kernel for each socket's receive buffer. */
+  readonly receiveBufferBytes: number;
+}
+
+export interface EngineCapabilities {
+  /** Most workers that the engine can run. */
+  readonly maxWorkers: number;
+  readonly pinning: boolean;
+  /** Whether the kernel's own drops can be read. */
+  readonly kernelDrops: boolean;
+}
+
+/** A transceiver as the data plane knows it. A new epoch is a new entry. */
+export interface TransceiverEntry {
+  readonly id: number;
+  readonly epoch: bigint;
+  readonly address: string;
+  readonly port: number;
+}
+
+/** The engine's number for a transceiver entry. */
+export type Slot = number;
+
+export const CONTROL_KIND = { miss: 0, promote: 2, flowEnd: 3, assert: 5 } as const;
+export type ControlKind = (typeof CONTROL_KIND)[keyof typeof CONTROL_KIND];
+
+/** What a worker hands to the control plane. */
+export interface ControlRecord {
+  readonly kind: ControlKind;
+  readonly worker: number;
+  /** Path bytes as in docs/trunk-protocol.md: 9 or 21 bytes. */
+  readonly path: Buffer;
+  /** The slot whose transceiver sent this frame; 0 for a miss. */
+  readonly slot: Slot;
+  /** The client's datagram for a miss, else the frame's payload. */
+  readonly payload: Buffer;
+}
+
+export type AdmitResult =
+  /** a tentative flow was made, or replaced a tentative one of another transceiver */
+  | "installed"
+  /** the ufrag now counts among its owner's or pending session's */
+  | "joined"
+  /** the path has an assured owner elsewhere; the session is now pending on it */
+  | "pending"
+  | "table-full"
+  | "quota";
+
+export interface FlowInfo {
+  readonly state: "tentative" | "assured";
+  readonly owner: Slot;
+  readonly pending: Slot | undefined;
+}
+
+export interface FlowCounts {
+  /** Flows in the table. */
+  readonly flows: number;
+  /** Of these, flows whose owner has not answered yet. */
+  readonly tentative: number;
+  readonly capacity: number;
+}
+
+export interface Engine {
+  readonly kind: "native" | "js";
+  readonly capabilities: EngineCapabilities;
+
+  /**
+   * Opens every socket and starts forwarding. `onControl` is called, at most once until the next `takeControl`, when
+   * records wait. Throws an `EarshotError` (code EADDRINUSE, EADDRNOTAVAIL, EACCES, ...) and leaves nothing open.
+   */
+  start(onControl: () => void): Promise<void>;
+  /** Stops forwarding and closes every socket. Safe to call twice. */
+  stop(): Promise<void>;
+
+  /** The ingresses as bound, with the ports that the kernel chose. */
+  readonly ingresses: readonly Ingress[];
+  /** Trunk port of each worker, worker 1 first. */
+  readonly trunkPorts: readonly number[];
+
+  /** What was asked for and could not be had (pinning, buffers), in words. Known after `start`. */
+  readonly warnings: readonly string[];
+
+  /** Before `start`, and whenever keys change. */
+  setKeys(keys: KeyRing): void;
+  /** Throws an `EarshotError` DIRECTORY_FULL when no entry is free. */
+  addTransceiver(entry: TransceiverEntry): Slot;
+  /** From now on nothing is sent to it or taken from it; its flows end as they expire. */
+  retireTransceiver(slot: Slot): void;
+
+  /** Up to `max` records. Their buffers are valid until the next call. */
+  takeControl(max: number): readonly ControlRecord[];
+  /** Hands a miss back to its worker, which looks it up again. False if the worker's queue is full. */
+  offer(record: ControlRecord): boolean;
+
+  /** Makes room for `ufrag` (32 characters) of `slot` on `path`, by the rules at {@link AdmitResult}. */
+  admit(path: Buffer, slot: Slot, ufrag: string): AdmitResult;
+  /** The pending session becomes the owner, assured. False if `slot` and `ufrag` are not what is pending. */
+  promote(path: Buffer, slot: Slot, ufrag: string): boolean;
+  /**
+   * Takes `ufrag` from the owner's claim or from the pending session's. A claim ends with its last ufrag: with the owner's
+   * the flow goes, or the pending session steps up as its tentative owner. False if neither has it.
+   */
+  end(path: Buffer, slot: Slot, ufrag: string): boolean;
+  /** One step of the incremental scan that removes idle and unanswered flows. Returns how many it removed. */
+  expire(): number;
+
+  flow(path: Buffer): FlowInfo | undefined;
+  flowCounts(): FlowCounts;
+  /** Counters in the order of WORKER_COUNTERS, one array for each worker. */
+  counters(): readonly Float64Array[];
+  /** Datagrams dropped by the kernel for want of buffer: public sockets, trunk sockets. */
+  kernelDrops(): { readonly public: number; readonly trunk: number } | undefined;
+}

@@ -1,0 +1,81 @@
+/**
+ * Loads the addon and says what it looks like from here. The only file that knows where the addon is, and that native
+ * types exist. native/addon/addon.cc is the other side.
+ */
+import { createRequire } from "node:module";
+import { fileURLToPath } from "node:url";
+import { EarshotError } from "../../earshot-error.ts";
+import { packageRoot } from "../../package-root.ts";
+
+interface NativeAddress {
+  readonly address: string;
+  readonly port: number;
+}
+
+export interface NativeOptions {
+  readonly ingresses: readonly (NativeAddress & { readonly id: number })[];
+  readonly trunk: NativeAddress;
+  readonly workers: number;
+  readonly cpus: readonly number[];
+  readonly relayId: number;
+  readonly epoch: bigint;
+  readonly cluster: number;
+  readonly flowCapacity: number;
+  readonly tentativeQuota: number;
+  readonly receiveBufferBytes: number;
+}
+
+export interface NativeKey {
+  readonly id: number;
+  readonly tokenTag: Buffer;
+  readonly trunkUp: Buffer;
+  readonly trunkDown: Buffer;
+}
+
+export interface NativeEngineHandle {
+  start(): undefined | { readonly errno: number; readonly about: string };
+  stop(): void;
+  bound(): {
+    readonly ingressPorts: readonly number[];
+    readonly trunkPorts: readonly number[];
+    readonly warnings: readonly string[];
+  };
+  setKeys(signing: number, keys: readonly NativeKey[]): void;
+  addTransceiver(id: number, epoch: bigint, address: NativeAddress): number;
+  retireTransceiver(slot: number): void;
+  takeControl(buffer: Buffer, most: number): number;
+  offer(worker: number, path: Buffer, datagram: Buffer): boolean;
+  admit(path: Buffer, slot: number, ufrag: string): number;
+  promote(path: Buffer, slot: number, ufrag: string): boolean;
+  end(path: Buffer, slot: number, ufrag: string): boolean;
+  expire(): number;
+  flow(path: Buffer): undefined | { readonly assured: boolean; readonly owner: number; readonly pending: number };
+  flowCounts(): { readonly flows: number; readonly tentative: number; readonly capacity: number };
+  counters(): readonly Float64Array[];
+  kernelDrops(): { readonly public: number; readonly trunk: number };
+}
+
+export interface Binding {
+  readonly Engine: {
+    new (options: NativeOptions, onControl: () => void): NativeEngineHandle;
+    /** Bytes that one record takes in the buffer of `takeControl`. */
+    readonly recordBytes: number;
+  };
+}
+
+let loaded: Binding | undefined;
+
+/** Throws an `EarshotError` ADDON_UNAVAILABLE when the addon is not built, or not for this Node. */
+export function loadBinding(): Binding {
+  if (loaded !== undefined) return loaded;
+  const file = fileURLToPath(new URL("build/Release/earshot.node", packageRoot));
+  try {
+    loaded = createRequire(import.meta.url)(file) as Binding;
+    return loaded;
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message.split("\n")[0] : String(cause);
+    throw new EarshotError("ADDON_UNAVAILABLE", `the native engine cannot be loaded (${why}): run "npm run build"`, {
+      cause,
+    });
+  }
+}

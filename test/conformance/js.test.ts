@@ -1,0 +1,4 @@
+import { JsEngine } from "../../src/engine/js/js-engine.ts";
+import { describeEngine } from "./engine.conformance.ts";
+
+describeEngine("js", (options) => new JsEngine(options));

@@ -1,0 +1,4 @@
+import { NativeEngine } from "../../src/engine/native/native-engine.ts";
+import { describeEngine } from "./engine.conformance.ts";
+
+describeEngine("native", (options) => new NativeEngine(options));

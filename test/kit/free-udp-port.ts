@@ -1,0 +1,14 @@
+/** Owns the choice of a UDP port that has to be known before the process that binds it is started. */
+import { createSocket } from "node:dgram";
+import { once } from "node:events";
+
+/** Free on 127.0.0.1 a moment ago. */
+export async function freeUdpPort(): Promise<number> {
+  const socket = createSocket("udp4");
+  socket.bind(0, "127.0.0.1");
+  await once(socket, "listening");
+  const { port } = socket.address();
+  socket.close();
+  await once(socket, "close");
+  return port;
+}
