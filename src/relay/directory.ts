@@ -1,0 +1,134 @@
+/**
+ * The live list of transceivers. It alone turns an id into an address; a token never holds one. An entry is live after a
+ * pong of its id, and dead, which means "no new flows", after three seconds without. Its existing flows go on until
+ * they end or a pong tells of a newer epoch.
+ */
+import { randomBytes } from "node:crypto";
+import type { Logger } from "pino";
+import type { Engine, Slot } from "../engine/engine.ts";
+import type { Pong } from "./control-port.ts";
+import { DEAD_AFTER_MS, PING_MS, PING_UNANSWERED_MS } from "./limits.ts";
+
+export interface DirectoryEntry {
+  readonly id: number;
+  readonly address: string;
+  readonly port: number;
+}
+
+export type TransceiverState = "unanswered" | "live" | "draining" | "dead";
+
+interface Known {
+  readonly entry: DirectoryEntry;
+  state: TransceiverState;
+  epoch: bigint | undefined;
+  slot: Slot | undefined;
+  nonce: Buffer;
+  pingedAt: number;
+  heardAt: number;
+}
+
+export interface DirectoryOptions {
+  readonly engine: Pick<Engine, "addTransceiver" | "retireTransceiver">;
+  readonly ping: (transceiver: number, to: DirectoryEntry, nonce: Buffer) => void;
+  /** Monotonic, ms. */
+  readonly now: () => number;
+  readonly logger: Logger;
+}
+
+export class Directory {
+  readonly #options: DirectoryOptions;
+  readonly #known = new Map<number, Known>();
+
+  constructor(options: DirectoryOptions) {
+    this.#options = options;
+  }
+
+  /** Replaces the list. Who stays at the same address stays live; who leaves is retired at once. */
+  set(entries: readonly DirectoryEntry[]): void {
+    const wanted = new Map(entries.map((entry) => [entry.id, entry]));
+    for (const [id, known] of this.#known) {
+      const entry = wanted.get(id);
+      if (entry?.address === known.entry.address && entry.port === known.entry.port) wanted.delete(id);
+      else this.#forget(known);
+    }
+    for (const entry of wanted.values()) {
+      const never = Number.NEGATIVE_INFINITY;
+      this.#known.set(entry.id, {
+        entry,
+        state: "unanswered",
+        epoch: undefined,
+        slot: undefined,
+        nonce: randomBytes(8),
+        pingedAt: never,
+        heardAt: never,
+      });
+    }
+    this.tick();
+  }
+
+  /** Pings who is due and notices who is dead. To be called a few times a second. */
+  tick(): void {
+    const now = this.#options.now();
+    for (const known of this.#known.values()) {
+      const answering = known.state === "live" || known.state === "draining";
+      if (answering && now - known.heardAt > DEAD_AFTER_MS) this.#change(known, "dead");
+      if (now - known.pingedAt < (answering ? PING_MS : PING_UNANSWERED_MS)) continue;
+      known.pingedAt = now;
+      known.nonce = randomBytes(8);
+      this.#options.ping(known.entry.id, known.entry, known.nonce);
+    }
+  }
+
+  /** An authentic pong. One that answers no outstanding ping, or is of an older epoch, changes nothing. */
+  heard(pong: Pong): void {
+    const known = this.#known.get(pong.transceiver);
+    if (known === undefined || !pong.nonce.equals(known.nonce)) return;
+    if (known.epoch !== undefined && pong.epoch < known.epoch) return;
+    known.heardAt = this.#options.now();
+    if (known.epoch !== pong.epoch) this.#enter(known, pong.epoch);
+    if (known.slot !== undefined) this.#change(known, pong.draining ? "draining" : "live");
+  }
+
+  knows(id: number): boolean {
+    return this.#known.has(id);
+  }
+
+  /** The slot of a transceiver that takes new flows and whose epoch ends in these 16 bits. */
+  find(id: number, epochLow16: number): Slot | undefined {
+    const known = this.#known.get(id);
+    if (known?.epoch === undefined || (known.state !== "live" && known.state !== "draining")) return undefined;
+    return Number(known.epoch & 0xffffn) === epochLow16 ? known.slot : undefined;
+  }
+
+  /** How many transceivers are in each state. */
+  counts(): Record<TransceiverState, number> {
+    const counts = { unanswered: 0, live: 0, draining: 0, dead: 0 };
+    for (const known of this.#known.values()) counts[known.state]++;
+    return counts;
+  }
+
+  #change(known: Known, state: TransceiverState): void {
+    if (known.state === state) return;
+    const { id, address, port } = known.entry;
+    const level = state === "dead" ? "warn" : "info";
+    this.#options.logger[level]({ transceiver: id, address, port, from: known.state, to: state }, "transceiver");
+    known.state = state;
+  }
+
+  /** A new epoch is a new entry in the engine; the old one takes its flows with it. */
+  #enter(known: Known, epoch: bigint): void {
+    if (known.slot !== undefined) this.#options.engine.retireTransceiver(known.slot);
+    known.slot = undefined;
+    try {
+      known.slot = this.#options.engine.addTransceiver({ ...known.entry, epoch });
+      known.epoch = epoch;
+    } catch (error) {
+      this.#options.logger.error({ transceiver: known.entry.id, err: error }, "transceiver cannot be used");
+    }
+  }
+
+  #forget(known: Known): void {
+    if (known.slot !== undefined) this.#options.engine.retireTransceiver(known.slot);
+    this.#known.delete(known.entry.id);
+  }
+}

@@ -1,0 +1,192 @@
+/**
+ * The relay: an engine that forwards, and the control plane that decides what it may forward. It terminates nothing, holds
+ * no media keys, and never answers a client.
+ */
+import { randomInt } from "node:crypto";
+import { performance } from "node:perf_hooks";
+import type { Logger } from "pino";
+import type { Registry } from "prom-client";
+import { EarshotError } from "../earshot-error.ts";
+import { CONTROL_KIND, type ControlRecord, type Engine, type EngineOptions, type Ingress } from "../engine/engine.ts";
+import { JsEngine } from "../engine/js/js-engine.ts";
+import { NativeEngine } from "../engine/native/native-engine.ts";
+import type { KeyRing } from "../keys/key-ring.ts";
+import { type AdmissionOptions, admitMiss } from "./admission.ts";
+import { ControlCounters } from "./control-counters.ts";
+import { ControlPort } from "./control-port.ts";
+import { Directory, type DirectoryEntry } from "./directory.ts";
+import { DRAIN_MS, DRAIN_RECORDS, EXPIRE_MS, TENTATIVE_SHARE } from "./limits.ts";
+import { relayRegistry } from "./relay-metrics.ts";
+
+export interface RelayOptions {
+  readonly listen: readonly Ingress[];
+  /** The control plane binds this port, worker w the one w above; 0 lets the kernel choose them all. */
+  readonly trunk: { readonly address: string; readonly port: number };
+  readonly engine: "native" | "js";
+  /** The js engine has one, whatever is asked. */
+  readonly workers: number;
+  /** CPU number for each worker, or none to leave them unpinned. */
+  readonly cpus: readonly number[];
+  readonly keys: KeyRing;
+  readonly cluster: number;
+  /** Flows that the table holds. */
+  readonly flowCapacity: number;
+  readonly receiveBufferBytes: number;
+  readonly logger: Logger;
+}
+
+export class Relay {
+  readonly registry: Registry;
+  readonly #logger: Logger;
+  readonly #engine: Engine;
+  readonly #counters = new ControlCounters();
+  readonly #controlPort: ControlPort;
+  readonly #directory: Directory;
+  readonly #admission: AdmissionOptions;
+  #timer: NodeJS.Timeout | undefined;
+  #drainAgain: NodeJS.Immediate | undefined;
+  #running = false;
+
+  constructor(options: RelayOptions) {
+    this.#logger = options.logger;
+    const keys = (): KeyRing => options.keys;
+    const relayId = randomInt(1, 2 ** 24);
+    const epoch = startEpoch(Date.now());
+    this.#engine = makeEngine(options, { relayId, epoch });
+    this.#engine.setKeys(options.keys);
+    this.#directory = new Directory({
+      engine: this.#engine,
+      ping: (id, to, nonce) => this.#controlPort.ping(id, to, nonce),
+      now: () => performance.now(),
+      logger: options.logger,
+    });
+    this.#controlPort = new ControlPort({
+      trunk: options.trunk,
+      cluster: options.cluster,
+      relayId,
+      epoch,
+      keys,
+      knows: (id) => this.#directory.knows(id),
+      onPong: (pong) => this.#directory.heard(pong),
+    });
+    this.#admission = {
+      engine: this.#engine,
+      cluster: options.cluster,
+      keys,
+      findTransceiver: (id, epochLow16) => this.#directory.find(id, epochLow16),
+      now: Date.now,
+    };
+    this.registry = relayRegistry({
+      engine: this.#engine,
+      counters: this.#counters,
+      transceivers: () => this.#directory.counts(),
+    });
+  }
+
+  get engineKind(): "native" | "js" {
+    return this.#engine.kind;
+  }
+  /** As bound, with the ports that the kernel chose. */
+  get ingresses(): readonly Ingress[] {
+    return this.#engine.ingresses;
+  }
+  get workers(): number {
+    return this.#engine.trunkPorts.length;
+  }
+
+  /** Throws an `EarshotError` (EADDRINUSE and the like), and leaves nothing open. */
+  async start(): Promise<void> {
+    await this.#controlPort.open();
+    try {
+      await this.#engine.start(() => this.#drain());
+    } catch (error) {
+      await this.#controlPort.close();
+      throw error;
+    }
+    for (const warning of this.#engine.warnings) this.#logger.warn(warning);
+    this.#timer = setInterval(() => {
+      this.#engine.expire();
+      this.#directory.tick();
+    }, EXPIRE_MS);
+    this.#running = true;
+  }
+
+  async stop(): Promise<void> {
+    if (!this.#running) return;
+    this.#running = false;
+    clearInterval(this.#timer);
+    clearImmediate(this.#drainAgain);
+    await this.#engine.stop();
+    await this.#controlPort.close();
+  }
+
+  /** Replaces the list of transceivers. The relay must have been started. */
+  setDirectory(entries: readonly DirectoryEntry[]): void {
+    this.#directory.set(entries);
+  }
+
+  /** Whether it forwards and knows a transceiver that takes new sessions. */
+  ready(): boolean {
+    return this.#running && this.#directory.counts().live > 0;
+  }
+
+  /** Takes what the workers could not place, for a bounded time; what is left waits for the next turn of the loop. */
+  #drain(): void {
+    this.#drainAgain = undefined;
+    const end = performance.now() + DRAIN_MS;
+    for (;;) {
+      const records = this.#engine.takeControl(DRAIN_RECORDS);
+      for (const record of records) this.#decide(record);
+      if (records.length < DRAIN_RECORDS) return;
+      if (performance.now() >= end) break;
+    }
+    this.#drainAgain ??= setImmediate(() => this.#drain());
+  }
+
+  #decide(record: ControlRecord): void {
+    switch (record.kind) {
+      case CONTROL_KIND.miss: {
+        this.#counters.add("miss_received");
+        this.#counters.add(admitMiss(record, this.#admission) ?? "miss_offered");
+        return;
+      }
+      case CONTROL_KIND.promote:
+        this.#engine.promote(record.path, record.slot, record.payload.toString("latin1"));
+        return;
+      case CONTROL_KIND.flowEnd:
+        this.#engine.end(record.path, record.slot, record.payload.toString("latin1"));
+        return;
+      case CONTROL_KIND.assert:
+        return; // answers an unknown path frame, which this relay does not send
+    }
+  }
+}
+
+/** An epoch whose low 32 bits are zero would mean "any" on the trunk. */
+function startEpoch(nowMs: number): bigint {
+  const epoch = BigInt(nowMs);
+  return (epoch & 0xffff_ffffn) === 0n ? epoch + 1n : epoch;
+}
+
+function makeEngine(options: RelayOptions, identity: { relayId: number; epoch: bigint }): Engine {
+  const engineOptions: EngineOptions = {
+    ...identity,
+    ingresses: options.listen,
+    trunk: options.trunk,
+    workers: options.workers,
+    cpus: options.cpus,
+    cluster: options.cluster,
+    flowCapacity: options.flowCapacity,
+    tentativeQuota: Math.max(1, Math.floor(options.flowCapacity * TENTATIVE_SHARE)),
+    receiveBufferBytes: options.receiveBufferBytes,
+  };
+  if (options.engine === "native") {
+    try {
+      return new NativeEngine(engineOptions);
+    } catch (error) {
+      if (!(error instanceof EarshotError) || error.code !== "ADDON_UNAVAILABLE") throw error;
+      options.logger.warn(`${error.message}; going on with the js engine, which forwards far fewer packets`);
+    }
+  }
+  return new JsEngine({ ...engineOptions, workers: 1 });
+}
