@@ -1,0 +1,54 @@
+/**
+ * The paths that sessions know, one object for each path, shared by all sessions that have heard from it. Owns which
+ * relay port a path last came from, and which session may get what is not STUN. Says nothing about whether to believe.
+ */
+import { pathKey } from "../trunk/path.ts";
+import type { DatagramTaker } from "./demux.ts";
+import type { IcePath } from "./ice-agent.ts";
+import type { RelayPort } from "./trunk-socket.ts";
+
+export interface ClientPath extends IcePath {
+  /** Where the last authentic datagram of this path came from, and so where answers go. */
+  relayPort: RelayPort;
+  /** The session that was the last to prove this path. */
+  owner: DatagramTaker | undefined;
+  /** How many sessions hold it. */
+  holders: number;
+}
+
+export class PathBook {
+  readonly #paths = new Map<string, ClientPath>();
+
+  /** Held paths. */
+  get size(): number {
+    return this.#paths.size;
+  }
+
+  /** The path of a datagram that has just come in by `relayPort`: a held one, or a new one that nobody holds yet. */
+  arrival(bytes: Buffer, relayPort: RelayPort): ClientPath {
+    const key = pathKey(bytes);
+    const held = this.#paths.get(key);
+    if (held !== undefined) {
+      held.relayPort = relayPort;
+      return held;
+    }
+    // A copy, because what is given is part of a whole trunk datagram.
+    return { key, bytes: Buffer.from(bytes), relayPort, owner: undefined, holders: 0 };
+  }
+
+  /** The path if any session holds it. */
+  find(bytes: Buffer): ClientPath | undefined {
+    return this.#paths.get(pathKey(bytes));
+  }
+
+  hold(path: ClientPath): void {
+    path.holders++;
+    this.#paths.set(path.key, path);
+  }
+
+  release(path: ClientPath, holder: DatagramTaker): void {
+    path.holders--;
+    if (path.owner === holder) path.owner = undefined;
+    if (path.holders === 0) this.#paths.delete(path.key);
+  }
+}

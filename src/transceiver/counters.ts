@@ -1,0 +1,150 @@
+/**
+ * Every counter of a transceiver, declared once with its help, and the metrics that come from them. The prefix is the
+ * stage. At quiescence:
+ *   trunk_received  = trunk_accepted + every trunk_drop_*
+ *   frame_received  = frame_data + frame_unknown_path + frame_ping
+ *   frame_data      = client_request_answered + client_request_refused + client_response_accepted + client_delivered
+ *                     + every client_drop_*
+ * The part of client_delivered that DTLS or SRTP do not get is in session_drop_*.
+ */
+import { Counter, Gauge, Registry } from "prom-client";
+
+export const COUNTER_HELP = {
+  trunk_received: "trunk datagrams read",
+  trunk_accepted: "trunk datagrams that passed every check",
+  trunk_drop_malformed: "too short, or of another version, direction or flags",
+  trunk_drop_key: "of a fleet key that is not known here",
+  trunk_drop_tag: "wrong tag",
+  trunk_drop_target: "for another cluster, transceiver or epoch",
+  trunk_drop_sender: "from an older epoch of its sender",
+  trunk_drop_replay: "sequence seen before, or too old",
+  trunk_sent: "trunk datagrams handed to the kernel",
+  trunk_send_failed: "trunk datagrams that the kernel did not take",
+
+  frame_received: "frames read from accepted trunk datagrams",
+  frame_data: "frames with a client datagram",
+  frame_unknown_path: "frames that say that the relay does not know a path",
+  frame_ping: "pings, each answered with a pong",
+  frame_malformed: "trunk datagrams that became unreadable at some frame; the rest of the datagram is lost",
+  frame_sent: "frames packed for relays",
+  frame_unsendable: "frames too large for any trunk datagram",
+
+  client_request_answered: "authenticated binding requests answered with success",
+  client_request_refused: "authenticated binding requests answered with an error: role conflict or unknown attribute",
+  client_response_accepted: "authenticated answers to our own checks",
+  client_delivered: "DTLS, SRTP and SRTCP datagrams of proved paths, handed to their session",
+  client_drop_class: "first byte of no class that a session uses (RFC 7983)",
+  client_drop_stun_malformed: "STUN class, but not a well-formed STUN message",
+  client_drop_stun_method: "STUN methods other than Binding, and indications",
+  client_drop_ufrag: "binding requests without USERNAME, or with a ufrag of no session here",
+  client_drop_fingerprint: "FINGERPRINT absent or wrong",
+  client_drop_integrity: "MESSAGE-INTEGRITY absent or wrong",
+  client_drop_username: "USERNAME that does not end in the client's own ufrag",
+  client_drop_transaction: "binding responses to no check of ours that is waiting on that path",
+  client_drop_unproved: "anything but STUN from a path that no session here has proved",
+
+  ice_transactions: "checks begun, each sent once or more: triggered checks and consent checks",
+  ice_paths_proved: "checks that proved a path for the first time in an ICE generation",
+  ice_paths_evicted: "paths forgotten because their session had too many",
+  ice_selections: "times that a session began to send on another path",
+
+  session_drop_dtls:
+    "datagrams with a DTLS record that must not reach DTLS: forged alerts, hellos in mid-session and the like",
+  session_drop_early: "datagrams that came before DTLS listened, and found no room",
+  session_drop_unsendable: "datagrams that had no path to be sent on",
+  session_drop_media: "media frames of a backend for an m-line that does not send, or with a payload type of no codec",
+  session_drop_message: "messages of a backend for a channel that is closed, or holds too much that is unsent",
+
+  calls_created: "offers answered",
+  calls_refused_invalid: "offers refused because they are malformed",
+  calls_refused_unsupported: "offers refused because they ask for what is not supported",
+  calls_refused_overloaded: "offers refused for want of room",
+  werift_faults: "errors that werift threw or left unhandled; each one is confined to its datagram or task",
+} as const;
+
+export type CounterName = keyof typeof COUNTER_HELP;
+
+/** Why a call ended; the label of `earshot_transceiver_calls_ended_total`. */
+export const END_REASONS = [
+  "hang-up",
+  "end-call",
+  "backend",
+  "consent-expired",
+  "dtls-failed",
+  "overflow",
+  "setup-timeout",
+  "max-duration",
+  "stopped",
+] as const;
+export type EndReason = (typeof END_REASONS)[number];
+
+export interface TransceiverGauges {
+  readonly calls: Readonly<Record<"new" | "connecting" | "connected", number>>;
+  readonly paths: number;
+  readonly relayPorts: number;
+}
+
+export class TransceiverCounters {
+  /** Incremented in place; reading them costs nothing. */
+  readonly count: Record<CounterName, number> = Object.fromEntries(
+    Object.keys(COUNTER_HELP).map((name) => [name, 0]),
+  ) as Record<CounterName, number>;
+  readonly ended: Record<EndReason, number> = Object.fromEntries(END_REASONS.map((reason) => [reason, 0])) as Record<
+    EndReason,
+    number
+  >;
+
+  /** The metrics of one transceiver. `gauges` is asked at each scrape. */
+  registry(gauges: () => TransceiverGauges): Registry {
+    const registry = new Registry();
+    for (const [name, help] of Object.entries(COUNTER_HELP)) {
+      const value = () => this.count[name as CounterName];
+      new Counter({
+        name: `earshot_transceiver_${name}_total`,
+        help,
+        registers: [registry],
+        collect() {
+          this.reset();
+          this.inc(value());
+        },
+      });
+    }
+    const ended = this.ended;
+    new Counter({
+      name: "earshot_transceiver_calls_ended_total",
+      help: "calls that have ended, by reason",
+      labelNames: ["reason"],
+      registers: [registry],
+      collect() {
+        this.reset();
+        for (const reason of END_REASONS) this.inc({ reason }, ended[reason]);
+      },
+    });
+    new Gauge({
+      name: "earshot_transceiver_calls",
+      help: "calls that have not ended, by state",
+      labelNames: ["state"],
+      registers: [registry],
+      collect() {
+        for (const [state, calls] of Object.entries(gauges().calls)) this.set({ state }, calls);
+      },
+    });
+    new Gauge({
+      name: "earshot_transceiver_paths",
+      help: "paths that sessions remember, proved or not",
+      registers: [registry],
+      collect() {
+        this.set(gauges().paths);
+      },
+    });
+    new Gauge({
+      name: "earshot_transceiver_relay_ports",
+      help: "relay ports heard in the last 3 s",
+      registers: [registry],
+      collect() {
+        this.set(gauges().relayPorts);
+      },
+    });
+    return registry;
+  }
+}

@@ -1,0 +1,96 @@
+/** The numbers that a transceiver was given by choice: unit, origin, and what breaks if one is changed. */
+
+// ---- ICE ----
+
+/**
+ * Paths that one session remembers. Browsers with several interfaces and two advertised addresses need about ten. The
+ * relay keeps as many for a ufrag, so a larger value here gains nothing; a smaller one loses backup paths.
+ */
+export const MAX_PATHS = 16;
+
+/**
+ * How long a check may wait for its answer before a further request starts a new transaction. RFC 8445, section 14.3,
+ * gives up on a check after about 40 s; what matters here is that the proof is fresh, and that a round trip over a
+ * satellite, about 1 s, fits.
+ */
+export const CHECK_LIFETIME_MS = 5_000;
+
+/**
+ * How long a path counts as proved for the purpose of selecting it. Half the consent timeout, so that consent on a path
+ * that has just been selected can be refreshed before it runs out.
+ */
+export const PROOF_FRESH_MS = 15_000;
+
+/** Consent checks on the selected path: 5 s, randomised by a fifth (RFC 7675, section 5.1). */
+export const CONSENT_INTERVAL_MIN_MS = 4_000;
+export const CONSENT_INTERVAL_MAX_MS = 6_000;
+
+/** Without an answer for so long nothing more may be sent (RFC 7675, section 5.1). The relay's idle time is longer. */
+export const CONSENT_TIMEOUT_MS = 30_000;
+
+/**
+ * A selected path that has been silent for so long loses to one that has just been proved (NAT rebinding). Voice comes
+ * every 20 ms. Too small, and a burst of loss moves media; too large, and a rebound client hears a gap of that length.
+ */
+export const SILENCE_MS = 500;
+
+/**
+ * PRIORITY of our checks: a peer-reflexive candidate of component 1 with the highest local preference (RFC 8445,
+ * sections 5.1.2.1 and 7.1.1). Nobody acts on it, because the client is the controlling side.
+ */
+export const CHECK_PRIORITY = 110 * 2 ** 24 + 65_535 * 2 ** 8 + 255;
+
+// ---- calls ----
+
+/** One timer serves all calls; consent and timeouts are late by at most this much. */
+export const TICK_MS = 250;
+
+/** From the answer until DTLS is up. A client on a bad network needs seconds; an abandoned offer holds memory as long. */
+export const SETUP_TIMEOUT_MS = 30_000;
+
+/** DTLS that arrives in the same turn as the proof of its path, before werift listens: a ClientHello is two datagrams. */
+export const EARLY_DATAGRAMS = 8;
+
+// ---- what a client may make us hold ----
+
+/** Browsers offer 2 to 8 KiB; signalling refuses larger bodies too. */
+export const MAX_OFFER_BYTES = 65_536;
+
+/** Each costs an RTP sender, a receiver and their timers. */
+export const MAX_MEDIA_LINES = 16;
+
+/** RFC 8839, section 5.4. */
+export const ICE_UFRAG_CHARS = { least: 4, most: 256 } as const;
+export const ICE_PASSWORD_CHARS = { least: 22, most: 256 } as const;
+
+/** SSRCs that a client may use beyond those that its offer names. */
+export const MAX_LATCHED_SSRCS = 32;
+
+/** Open data channels of one call; a further one is closed. */
+export const MAX_CHANNELS = 64;
+
+/** Unsent bytes of one data channel. A client that sends but does not acknowledge would make them grow without end. */
+export const MAX_CHANNEL_BUFFER_BYTES = 1_048_576;
+
+/**
+ * Bytes of unfinished messages beyond the window that was announced to the client. An honest client stays within the
+ * window; the slack is for werift, which forgets to give bytes back when a stream is reset.
+ */
+export const MAX_OVERFLOW_BYTES = 1_048_576;
+
+// ---- trunk ----
+
+/** Relay ports that replies can be sent to, as many as the trunk reader has replay windows for. */
+export const MAX_RELAY_PORTS = 4_096;
+
+/** A relay pings once a second and calls a transceiver dead after three; this is the same from the other side. */
+export const RELAY_SILENCE_MS = 3_000;
+
+/** Asked of the kernel, which may grant less: at 832 bytes for a queued packet (measured) 5,000 packets, or 0.1 s of 1,000 calls. */
+export const TRUNK_RECEIVE_BUFFER_BYTES = 4_194_304;
+
+// ---- logging ----
+
+/** Lines of one kind in one such window: what an attacker can repeat must not fill a disk. */
+export const LOG_LINES_PER_WINDOW = 5;
+export const LOG_WINDOW_MS = 10_000;

@@ -1,0 +1,267 @@
+/**
+ * One call: its ICE agent, its werift peer and its side of the backend, and the states it goes through:
+ *
+ *   new -> connecting -> connected -> ended
+ *   (any state may go to ended; nothing leaves it)
+ *
+ * `new` until the offer is answered, `connecting` until DTLS is up. It ends once, with one reason. Whatever a client or a
+ * backend does wrong ends in here: a counter, a log line, or the end of this call, never of another.
+ */
+import { randomBytes } from "node:crypto";
+import type { Logger } from "pino";
+import type { StunMessage } from "../stun/stun-reader.ts";
+import { FRAME_KIND } from "../trunk/frame.ts";
+import type { Backend, BackendCall, BackendSession, DataChannel, MediaFrame, MediaLine } from "./backends/backend.ts";
+import type { BoundedLog } from "./bounded-log.ts";
+import type { ClientPath, PathBook } from "./client-path.ts";
+import type { EndReason, TransceiverCounters } from "./counters.ts";
+import type { DatagramTaker, Demux } from "./demux.ts";
+import { IceAgent, type IceCredentials, type IceHost, type RequestVerdict, type ResponseVerdict } from "./ice-agent.ts";
+import { SETUP_TIMEOUT_MS } from "./limits.ts";
+import type { Offer } from "./sdp-offer.ts";
+import type { AddressPort, RelayPort, TrunkSocket } from "./trunk-socket.ts";
+import { Peer, type PeerHost } from "./werift/peer.ts";
+
+/** What all sessions of a transceiver share. */
+export interface SessionSurroundings {
+  readonly trunk: TrunkSocket;
+  readonly demux: Demux;
+  readonly paths: PathBook;
+  readonly counters: TransceiverCounters;
+  readonly backend: Backend;
+  readonly logger: Logger;
+  readonly boundedLog: BoundedLog;
+  readonly maxCallMs: number;
+  /** Credentials that no session has had. */
+  newCredentials(): IceCredentials;
+  ingresses(): readonly AddressPort[];
+  /** `wasAnswered`: whether its client has ever had an answer. */
+  ended(session: Session, wasAnswered: boolean): void;
+  /** Nothing is left of an ended session. */
+  closed(session: Session): void;
+}
+
+export type SessionState = "new" | "connecting" | "connected" | "ended";
+
+export class Session implements DatagramTaker {
+  readonly id: string;
+  readonly createdMs: number;
+  readonly #shared: SessionSurroundings;
+  readonly #agent: IceAgent<ClientPath>;
+  readonly #peer: Peer;
+  #backend: BackendSession | undefined;
+  #state: SessionState = "new";
+  /** False once nothing more may be sent to the client (RFC 7675): not even a goodbye. */
+  #hasConsent = true;
+  #closing = Promise.resolve();
+
+  constructor(id: string, offer: Offer, shared: SessionSurroundings, nowMs: number) {
+    this.id = id;
+    this.createdMs = nowMs;
+    this.#shared = shared;
+    const first = shared.newCredentials();
+    this.#agent = new IceAgent(this.#iceHost(), first);
+    this.#peer = new Peer(this.#peerHost(first), offer.hasMedia);
+  }
+
+  get state(): SessionState {
+    return this.#state;
+  }
+
+  /** Answers the first offer, or a later one: a restart of ICE, or other m-lines. Throws SDP_INVALID or SDP_UNSUPPORTED. */
+  async answer(offer: Offer): Promise<string> {
+    const sdp = await this.#peer.answer(offer);
+    if (this.#state === "new") this.#state = "connecting";
+    return sdp;
+  }
+
+  request(message: StunMessage, path: ClientPath, nowMs: number): RequestVerdict {
+    return this.#agent.request(message, path, nowMs);
+  }
+
+  response(message: StunMessage, path: ClientPath, nowMs: number): ResponseVerdict {
+    return this.#agent.response(message, path, nowMs);
+  }
+
+  media(datagram: Buffer, path: ClientPath, nowMs: number): void {
+    this.#agent.received(path, nowMs);
+    this.#peer.receive(datagram);
+  }
+
+  assertPath(path: ClientPath, to: RelayPort): void {
+    for (const { path: own, ufrags, proved } of this.#agent.paths()) {
+      if (own === path && proved) this.#control(path, FRAME_KIND.assert, ufrags[0]!, to);
+    }
+  }
+
+  /** Called every 250 ms. */
+  tick(nowMs: number): void {
+    const ageMs = nowMs - this.createdMs;
+    if (!this.#agent.tick(nowMs)) this.end("consent-expired");
+    else if (this.#state !== "connected" && ageMs >= SETUP_TIMEOUT_MS) this.end("setup-timeout");
+    else if (ageMs >= this.#shared.maxCallMs) this.end("max-duration");
+  }
+
+  /** Ends the call; the first reason counts. Resolves when nothing of it is left. */
+  end(reason: EndReason): Promise<void> {
+    // By state, because closing the peer comes back here before the promise of it is known.
+    if (this.#state !== "ended") this.#closing = this.#end(reason);
+    return this.#closing;
+  }
+
+  async #end(reason: EndReason): Promise<void> {
+    const wasAnswered = this.#state !== "new";
+    this.#state = "ended";
+    this.#hasConsent = reason !== "consent-expired";
+    if (wasAnswered) {
+      this.#shared.counters.ended[reason]++;
+      this.#shared.logger.info({ call: this.id, reason }, "call ended");
+    }
+    const backend = this.#backend;
+    this.#backend = undefined;
+    try {
+      backend?.ended(reason);
+    } catch (error) {
+      this.#shared.logger.error({ err: error, call: this.id }, "the backend failed at the end of a call");
+    }
+    this.#shared.ended(this, wasAnswered);
+    await this.#peer.close();
+    for (const { path, ufrags } of this.#agent.paths()) {
+      for (const ufrag of ufrags) this.#control(path, FRAME_KIND.flowEnd, ufrag);
+    }
+    this.#agent.close();
+    this.#shared.closed(this);
+  }
+
+  #control(path: ClientPath, kind: 2 | 3 | 5, ufrag: string, to = path.relayPort): void {
+    this.#shared.trunk.send(to, kind, path.bytes, Buffer.from(ufrag, "latin1"));
+  }
+
+  #iceHost(): IceHost<ClientPath> {
+    const { trunk, demux, paths, counters } = this.#shared;
+    const { count } = counters;
+    return {
+      random: randomBytes,
+      send: (path, datagram) => trunk.send(path.relayPort, FRAME_KIND.data, path.bytes, datagram),
+      ufragAdded: (ufrag) => demux.addUfrag(ufrag, this),
+      ufragRemoved: (ufrag) => demux.removeUfrag(ufrag),
+      transactionAdded: (id) => {
+        count.ice_transactions++;
+        demux.addTransaction(id, this);
+      },
+      transactionRemoved: (id) => demux.removeTransaction(id),
+      pathAdded: (path) => paths.hold(path),
+      pathRemoved: (path, why) => {
+        if (why === "evicted") count.ice_paths_evicted++;
+        paths.release(path, this);
+      },
+      pathProved: (path, ufrag) => {
+        count.ice_paths_proved++;
+        path.owner = this;
+        // The relay may hold us as pending beside another owner; it ignores this where it does not.
+        this.#control(path, FRAME_KIND.promote, ufrag);
+      },
+      pathSelected: (_path, restarted) => {
+        count.ice_selections++;
+        if (restarted) this.#peer.pathSelected();
+      },
+    };
+  }
+
+  #peerHost(first: IceCredentials): PeerHost {
+    const { counters, boundedLog, ingresses } = this.#shared;
+    const { count } = counters;
+    let unused: IceCredentials | undefined = first;
+    return {
+      newGeneration: () => {
+        if (unused !== undefined) {
+          unused = undefined;
+          return first;
+        }
+        const local = this.#shared.newCredentials();
+        this.#agent.restart(local);
+        return local;
+      },
+      setRemote: (remote) => this.#agent.setRemote(remote),
+      ingresses,
+      send: (datagram) => this.#sendMedia(datagram),
+      connected: () => this.#connected(),
+      ended: (reason) => void this.end(reason),
+      frame: (frame) => this.#tellBackend((backend) => backend.frame(frame)),
+      keyframeRequested: (line) => this.#tellBackend((backend) => backend.keyframeRequested(line)),
+      channelOpened: (channel) => this.#tellBackend((backend) => backend.channelOpened(channel)),
+      channelClosed: (channel) => this.#tellBackend((backend) => backend.channelClosed(channel)),
+      message: (channel, data) => this.#tellBackend((backend) => backend.message(channel, data)),
+      earlyDropped: () => {
+        count.session_drop_early++;
+      },
+      dtlsDropped: () => {
+        count.session_drop_dtls++;
+      },
+      frameDropped: () => {
+        count.session_drop_media++;
+      },
+      fault: (error) => {
+        count.werift_faults++;
+        boundedLog.warn(
+          { err: error, call: this.id },
+          "werift failed on something that the client sent, or on closing",
+        );
+      },
+    };
+  }
+
+  #sendMedia(datagram: Buffer): void {
+    const path = this.#agent.selected;
+    if (path === undefined || !this.#hasConsent) this.#shared.counters.count.session_drop_unsendable++;
+    else this.#shared.trunk.send(path.relayPort, FRAME_KIND.data, path.bytes, datagram);
+  }
+
+  #connected(): void {
+    if (this.#state !== "connecting") return;
+    this.#state = "connected";
+    this.#shared.logger.info({ call: this.id, afterMs: Date.now() - this.createdMs }, "call connected");
+    try {
+      this.#backend = this.#shared.backend.open(this.#backendCall());
+    } catch (error) {
+      this.#backendFailed(error);
+    }
+  }
+
+  #backendCall(): BackendCall {
+    const { count } = this.#shared.counters;
+    const peer = this.#peer;
+    return {
+      id: this.id,
+      get lines(): readonly MediaLine[] {
+        return peer.lines;
+      },
+      sendFrame: (frame: MediaFrame) => {
+        if (this.#state === "connected") peer.sendFrame(frame);
+      },
+      sendMessage: (channel: DataChannel["id"], data: string | Buffer) => {
+        const sent = this.#state === "connected" && peer.sendMessage(channel, data);
+        if (!sent) count.session_drop_message++;
+        return sent;
+      },
+      requestKeyframe: (line: string) => {
+        if (this.#state === "connected") peer.requestKeyframe(line);
+      },
+      hangUp: () => void this.end("backend"),
+    };
+  }
+
+  #tellBackend(tell: (backend: BackendSession) => void): void {
+    if (this.#backend === undefined) return;
+    try {
+      tell(this.#backend);
+    } catch (error) {
+      this.#backendFailed(error);
+    }
+  }
+
+  #backendFailed(error: unknown): void {
+    this.#shared.logger.error({ err: error, call: this.id }, "the backend failed: the call ends");
+    void this.end("backend");
+  }
+}

@@ -1,0 +1,215 @@
+/**
+ * The transceiver: the WebRTC endpoint behind the relays. It puts the parts together, in the order in which a datagram
+ * goes through them: trunk socket, demux, session (ICE agent, then werift), backend. Nobody but a relay can reach it.
+ */
+import { randomBytes, randomInt } from "node:crypto";
+import { isIP } from "node:net";
+import type { Logger } from "pino";
+import type { Registry } from "prom-client";
+import { EarshotError } from "../earshot-error.ts";
+import type { KeyRing } from "../keys/key-ring.ts";
+import { icePassword, sealToken } from "../token/token.ts";
+import type { Backend } from "./backends/backend.ts";
+import { echoBackend } from "./backends/echo.ts";
+import { BoundedLog } from "./bounded-log.ts";
+import { PathBook } from "./client-path.ts";
+import { TransceiverCounters } from "./counters.ts";
+import { Demux } from "./demux.ts";
+import type { IceCredentials } from "./ice-agent.ts";
+import { readOffer } from "./sdp-offer.ts";
+import { Sessions } from "./sessions.ts";
+import { type AddressPort, TrunkSocket } from "./trunk-socket.ts";
+import { isWeriftFault } from "./werift/faults.ts";
+import { prepareWerift } from "./werift/peer.ts";
+
+export interface TransceiverOptions {
+  /** 32 bits, unique in the cluster. */
+  readonly id: number;
+  readonly cluster: number;
+  /** When this process started, in ms since 1970; the low 32 bits must not be 0. */
+  readonly epoch: bigint;
+  readonly keys: KeyRing;
+  /** Where to bind the trunk; port 0 lets the kernel choose. */
+  readonly trunk: AddressPort;
+  /** Ingress addresses for clients to send to, the preferred one first. */
+  readonly advertise: readonly AddressPort[];
+  /** Longest call; tokens are valid for that long. */
+  readonly maxCallMs: number;
+  readonly logger: Logger;
+  readonly limits: { readonly maxCalls: number };
+  /** Echo if absent. */
+  readonly backend?: Backend;
+  /** A call whose answer was given out is over, whoever ended it. */
+  readonly onCallEnded?: (callId: string) => void;
+}
+
+export type TransceiverState = "new" | "live" | "draining" | "stopped";
+
+export interface TransceiverHealth {
+  /** Whether it takes calls. */
+  readonly ok: boolean;
+  readonly state: TransceiverState;
+  readonly calls: number;
+  /** Relay ports heard in the last 3 s. */
+  readonly relayPorts: number;
+}
+
+export class Transceiver {
+  /** Metrics, `earshot_transceiver_*`. */
+  readonly registry: Registry;
+  readonly #options: TransceiverOptions;
+  readonly #counters = new TransceiverCounters();
+  readonly #boundedLog: BoundedLog;
+  readonly #paths = new PathBook();
+  readonly #trunk: TrunkSocket;
+  readonly #sessions: Sessions;
+  #ingresses: readonly AddressPort[] = [];
+  #state: TransceiverState = "new";
+
+  constructor(options: TransceiverOptions) {
+    this.#options = options;
+    this.setAdvertise(options.advertise);
+    this.#boundedLog = new BoundedLog(options.logger);
+    const counters = this.#counters;
+    const demux = new Demux(counters);
+    this.#trunk = new TrunkSocket({
+      id: options.id,
+      cluster: options.cluster,
+      epoch: options.epoch,
+      keys: options.keys,
+      local: options.trunk,
+      counters,
+      onData: (path, datagram, from, nowMs) => demux.take(datagram, this.#paths.arrival(path, from), nowMs),
+      onUnknownPath: (bytes, from) => {
+        const path = this.#paths.find(bytes);
+        path?.owner?.assertPath(path, from);
+      },
+    });
+    this.#sessions = new Sessions(
+      {
+        maxCalls: options.limits.maxCalls,
+        newId: () => randomBytes(16).toString("base64url"),
+        onEnded: (callId) => options.onCallEnded?.(callId),
+      },
+      {
+        trunk: this.#trunk,
+        demux,
+        paths: this.#paths,
+        counters,
+        backend: options.backend ?? echoBackend,
+        logger: options.logger,
+        boundedLog: this.#boundedLog,
+        maxCallMs: options.maxCallMs,
+        newCredentials: () => this.#newCredentials(),
+        ingresses: () => this.#ingresses,
+      },
+    );
+    this.registry = counters.registry(() => ({
+      calls: this.#sessions.states(),
+      paths: this.#paths.size,
+      relayPorts: this.#trunk.liveRelayPorts(Date.now()),
+    }));
+  }
+
+  /**
+   * Opens the trunk and says where it is. Throws an `EarshotError`: WERIFT_INTERNALS, or a code of the operating system
+   * such as EADDRINUSE; nothing is left open then.
+   */
+  async start(): Promise<AddressPort> {
+    await prepareWerift();
+    const bound = await this.#trunk.start();
+    this.#sessions.start();
+    this.#state = "live";
+    return bound;
+  }
+
+  /** For the answers from now on. */
+  setAdvertise(ingresses: readonly AddressPort[]): void {
+    for (const { address, port } of ingresses) {
+      if (isIP(address) === 0 || !Number.isInteger(port) || port < 1 || port > 65_535) {
+        const message = `expected literal addresses with ports from 1 to 65535 to advertise, got ${address} ${port}`;
+        throw new EarshotError("ADVERTISE_INVALID", message);
+      }
+    }
+    this.#ingresses = [...ingresses];
+  }
+
+  /** Answers an offer. Throws SDP_INVALID, SDP_UNSUPPORTED or OVERLOADED. */
+  async createCall(offerSdp: string): Promise<{ callId: string; answerSdp: string }> {
+    try {
+      if (this.#state !== "live")
+        throw new EarshotError("OVERLOADED", "this transceiver takes no calls: try another one");
+      if (this.#ingresses.length === 0) throw new EarshotError("OVERLOADED", "no relay is there yet: try again later");
+      const { session, answerSdp } = await this.#sessions.open(readOffer(offerSdp));
+      this.#counters.count.calls_created++;
+      return { callId: session.id, answerSdp };
+    } catch (error) {
+      this.#countRefusal(error);
+      throw error;
+    }
+  }
+
+  /**
+   * Answers a later offer of the same client: a restart of ICE, or other m-lines. Undefined if there is no such call.
+   * Throws SDP_INVALID or SDP_UNSUPPORTED.
+   */
+  async updateCall(callId: string, offerSdp: string): Promise<{ answerSdp: string } | undefined> {
+    const session = this.#sessions.get(callId);
+    return session && { answerSdp: await session.answer(readOffer(offerSdp)) };
+  }
+
+  /** False if there is no such call (any more). */
+  async endCall(callId: string): Promise<boolean> {
+    return this.#sessions.end(callId, "end-call");
+  }
+
+  /** Takes no further calls, and tells the relays; calls go on. */
+  drain(): void {
+    if (this.#state === "live") this.#state = "draining";
+    this.#trunk.drain();
+  }
+
+  /** Ends all calls and closes the trunk. Safe to call twice. */
+  async stop(): Promise<void> {
+    this.drain();
+    this.#state = "stopped";
+    await this.#sessions.stop();
+    await this.#trunk.stop();
+  }
+
+  health(): TransceiverHealth {
+    return {
+      ok: this.#state === "live",
+      state: this.#state,
+      calls: this.#sessions.size,
+      relayPorts: this.#trunk.liveRelayPorts(Date.now()),
+    };
+  }
+
+  /**
+   * For the process's handler of unhandled rejections and uncaught exceptions: true if this one comes from inside werift,
+   * where a client can cause some. It is then counted, logged and done with. Anything else is a bug, and must end the process.
+   */
+  absorbFault(error: unknown): boolean {
+    if (!isWeriftFault(error)) return false;
+    this.#counters.count.werift_faults++;
+    this.#boundedLog.warn({ err: error }, "werift left an error of its own unhandled");
+    return true;
+  }
+
+  #newCredentials(): IceCredentials {
+    const { cluster, id, epoch, keys, maxCallMs } = this.#options;
+    const expiresAtMs = Date.now() + maxCallMs;
+    const nonce = randomInt(2 ** 32);
+    const ufrag = sealToken({ cluster, transceiver: id, epoch, expiresAtMs, nonce }, keys.signing);
+    return { ufrag, password: icePassword(ufrag, keys.signing) };
+  }
+
+  #countRefusal(error: unknown): void {
+    const { count } = this.#counters;
+    const code = error instanceof EarshotError ? error.code : "";
+    if (code === "OVERLOADED") count.calls_refused_overloaded++;
+    else if (code === "SDP_UNSUPPORTED") count.calls_refused_unsupported++;
+    else if (code === "SDP_INVALID") count.calls_refused_invalid++;
+  }
+}

@@ -1,0 +1,165 @@
+/**
+ * What werift sees of ICE: an `IceConnection` that is always the controlled side, has the ingress addresses for
+ * candidates, and is connected once our agent has selected a path. It holds no protocol; that is ice-agent.ts.
+ */
+import { Candidate, type CandidatePair, Event, type IceConnection, type IceOptions, type IceState } from "werift";
+import type { IceCredentials } from "../ice-agent.ts";
+import { EARLY_DATAGRAMS } from "../limits.ts";
+import type { AddressPort } from "../trunk-socket.ts";
+
+export interface IceConnectionHost {
+  /** Begins an ICE generation, and says our credentials in it. */
+  newGeneration(): IceCredentials;
+  /** The client's credentials of the newest generation. */
+  setRemote(remote: IceCredentials): void;
+  /** The ingress addresses to advertise, the preferred one first. */
+  ingresses(): readonly AddressPort[];
+  /** Sends to the selected path. */
+  send(datagram: Buffer): void;
+  /** A datagram found no listener and no room. */
+  earlyDropped(): void;
+  fault(error: unknown): void;
+}
+
+/** RFC 8445, section 5.1.2.1: type preference of host candidates, local preference falling, component 1. */
+const hostPriority = (index: number): number => 126 * 2 ** 24 + (65_535 - index) * 2 ** 8 + 255;
+
+export class AgentConnection implements IceConnection {
+  readonly iceLite = false;
+  localUsername = "";
+  localPassword = "";
+  remoteUsername = "";
+  remotePassword = "";
+  remoteIsLite = false;
+  localCandidates: Candidate[] = [];
+  remoteCandidates: Candidate[] = [];
+  checkList: CandidatePair[] = [];
+  candidatePairs: CandidatePair[] = [];
+  generation = -1;
+  options = {} as IceOptions;
+  remoteCandidatesEnd = false;
+  localCandidatesEnd = true;
+  state: IceState = "new";
+  readonly onData: Event<[Buffer]> = new Event();
+  readonly stateChanged: Event<[IceState]> = new Event();
+  readonly onIceCandidate: Event<[Candidate]> = new Event();
+
+  readonly #host: IceConnectionHost;
+  #hasPath = false;
+  #waiting: { resolve(): void; reject(error: Error): void }[] = [];
+  #early: Buffer[] = [];
+
+  constructor(host: IceConnectionHost) {
+    this.#host = host;
+    const subscribe = this.onData.subscribe;
+    this.onData.subscribe = (...listener) => {
+      const subscription = subscribe(...listener);
+      // In a microtask, because DTLS subscribes before it is ready to be called.
+      if (this.#early.length > 0) queueMicrotask(() => this.#replayEarly());
+      return subscription;
+    };
+    this.restart();
+  }
+
+  get iceControlling(): boolean {
+    return false;
+  }
+
+  /** werift sets this for offers; we never make one. */
+  set iceControlling(_controlling: boolean) {}
+
+  restart(): void {
+    const { ufrag, password } = this.#host.newGeneration();
+    this.localUsername = ufrag;
+    this.localPassword = password;
+    this.remoteUsername = "";
+    this.remotePassword = "";
+    this.generation++;
+    this.localCandidates = this.#host
+      .ingresses()
+      .map(
+        ({ address, port }, index) =>
+          new Candidate(`${index + 1}`, 1, "udp", hostPriority(index), address, port, "host"),
+      );
+    this.state = "new";
+  }
+
+  /** Which werift calls in place of `restart` when the last offer had an inactive m-line. */
+  resetNominatedPair(): void {
+    this.restart();
+  }
+
+  setRemoteParams(params: { iceLite: boolean; usernameFragment: string; password: string }): void {
+    this.remoteIsLite = params.iceLite;
+    this.remoteUsername = params.usernameFragment;
+    this.remotePassword = params.password;
+    this.#host.setRemote({ ufrag: params.usernameFragment, password: params.password });
+  }
+
+  async gatherCandidates(): Promise<void> {}
+
+  /** We never dial out, so the client's candidates are of no use. */
+  async addRemoteCandidate(): Promise<void> {}
+
+  async connect(): Promise<void> {
+    if (!this.#hasPath) {
+      await new Promise<void>((resolve, reject) => {
+        this.#waiting.push({ resolve, reject });
+      });
+    }
+    this.#setState("connected");
+  }
+
+  async send(datagram: Buffer): Promise<void> {
+    if (this.state !== "closed") this.#host.send(datagram);
+  }
+
+  getDefaultCandidate(): Candidate | undefined {
+    return this.localCandidates[0];
+  }
+
+  setIceServers(): void {}
+
+  async close(): Promise<void> {
+    if (this.state === "closed") return;
+    this.#setState("closed");
+    for (const { reject } of this.#waiting.splice(0)) reject(new Error("closed"));
+    this.#early = [];
+    this.onData.complete();
+    this.stateChanged.complete();
+    this.onIceCandidate.complete();
+  }
+
+  /** The agent has selected the first path of a generation. */
+  pathSelected(): void {
+    this.#hasPath = true;
+    for (const { resolve } of this.#waiting.splice(0)) resolve();
+    // After a restart werift does not ask to connect again.
+    if (this.generation > 0) this.#setState("connected");
+  }
+
+  /** From a proved path. */
+  receive(datagram: Buffer): void {
+    if (this.onData.length > 0) this.#deliver(datagram);
+    else if (this.#early.length < EARLY_DATAGRAMS && this.state !== "closed") this.#early.push(datagram);
+    else this.#host.earlyDropped();
+  }
+
+  #replayEarly(): void {
+    for (const datagram of this.#early.splice(0)) this.#deliver(datagram);
+  }
+
+  #deliver(datagram: Buffer): void {
+    try {
+      this.onData.execute(datagram);
+    } catch (error) {
+      this.#host.fault(error);
+    }
+  }
+
+  #setState(state: IceState): void {
+    if (this.state === state) return;
+    this.state = state;
+    this.stateChanged.execute(state);
+  }
+}

@@ -1,0 +1,69 @@
+/**
+ * The private parts of werift that are used, named in one place, and checked before they are: werift promises nothing
+ * about them, so another version may lack or rename them. Line numbers are of werift 0.25.2, in lib/webrtc/src.
+ */
+import type { RTCDataChannel, RTCDtlsTransport, RTCPeerConnection, RTCRtpReceiver, RTCSctpTransport } from "werift";
+import { EarshotError } from "../../earshot-error.ts";
+
+export interface WeriftInternals {
+  readonly secureManager: {
+    /** secureTransportManager.js:161. Replaced, to put our ICE and the choice of DTLS in its place. */
+    createTransport: () => RTCDtlsTransport;
+    readonly certificate: RTCDtlsTransport["localCertificate"];
+    readonly updateIceGatheringState: () => void;
+    readonly updateIceConnectionState: () => void;
+  };
+  readonly router: {
+    readonly ssrcTable: Readonly<Record<number, unknown>>;
+    /** media/router.js:121 */
+    readonly registerRtpReceiver: (receiver: RTCRtpReceiver, ssrc: number) => void;
+  };
+}
+
+export interface SctpInternals {
+  /** sctp/src/sctp.js: reads one packet. Its rejection is nobody's to catch. */
+  readonly handleData: (packet: Buffer) => Promise<void>;
+  /** Bytes that the client may still send; werift announces it, and does not enforce it. */
+  readonly advertisedRwnd: number;
+}
+
+export interface SctpTransportInternals {
+  /** transport/sctp.js:97. Takes one message; its rejection, too, is nobody's to catch. */
+  readonly datachannelReceive: (streamId: number, protocol: number, data: Buffer) => Promise<void>;
+  readonly dataChannelQueue: [channel: RTCDataChannel, protocol: number, data: Buffer][];
+  readonly dataChannelFlush: () => Promise<void>;
+}
+
+/** Throws WERIFT_INTERNALS if this werift is not the one that the adapter was written for. */
+export function weriftInternals(connection: RTCPeerConnection): WeriftInternals {
+  const { secureManager, router } = connection as unknown as Record<string, Record<string, unknown> | undefined>;
+  requireFunctions("RTCPeerConnection.secureManager", secureManager, [
+    "createTransport",
+    "updateIceGatheringState",
+    "updateIceConnectionState",
+  ]);
+  requireFunctions("RTCPeerConnection.router", router, ["registerRtpReceiver"]);
+  if (typeof router?.ssrcTable !== "object") throw changed("RTCPeerConnection.router.ssrcTable");
+  return { secureManager, router } as unknown as WeriftInternals;
+}
+
+export function sctpInternals(transport: RTCSctpTransport): SctpTransportInternals & { readonly sctp: SctpInternals } {
+  const internals = transport as unknown as Record<string, unknown>;
+  requireFunctions("RTCSctpTransport", internals, ["datachannelReceive", "dataChannelFlush"]);
+  const sctp = internals.sctp as Record<string, unknown> | undefined;
+  requireFunctions("RTCSctpTransport.sctp", sctp, ["handleData"]);
+  if (typeof sctp?.advertisedRwnd !== "number") throw changed("RTCSctpTransport.sctp.advertisedRwnd");
+  if (!Array.isArray(internals.dataChannelQueue)) throw changed("RTCSctpTransport.dataChannelQueue");
+  return internals as unknown as SctpTransportInternals & { readonly sctp: SctpInternals };
+}
+
+function requireFunctions(owner: string, object: Record<string, unknown> | undefined, names: readonly string[]): void {
+  for (const name of names) if (typeof object?.[name] !== "function") throw changed(`${owner}.${name}`);
+}
+
+function changed(what: string): EarshotError {
+  return new EarshotError(
+    "WERIFT_INTERNALS",
+    `expected werift 0.25.2, got one without ${what}: install exactly 0.25.2`,
+  );
+}

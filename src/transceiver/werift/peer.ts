@@ -1,0 +1,186 @@
+/**
+ * One call as werift sees it: an RTCPeerConnection with one transport. werift brings SDP, RTP, RTCP, SCTP and data
+ * channels; ICE is ours, and DTLS is made at one place, `createDtls`. Outside of this folder nobody knows werift.
+ * What werift throws goes to `fault`, never further.
+ */
+import {
+  type IceConnection,
+  RTCDtlsTransport,
+  RTCIceGatherer,
+  RTCIceTransport,
+  RTCPeerConnection,
+  useAV1,
+  useG722,
+  useH264,
+  useOPUS,
+  usePCMA,
+  usePCMU,
+  useSdesMid,
+  useVP8,
+  useVP9,
+} from "werift";
+import { EarshotError } from "../../earshot-error.ts";
+import type { MediaFrame, MediaLine } from "../backends/backend.ts";
+import { filterDtls } from "../dtls-filter.ts";
+import type { Offer } from "../sdp-offer.ts";
+import { DataChannels, type DataChannelsHost } from "./data-channels.ts";
+import { AgentConnection, type IceConnectionHost } from "./ice-connection.ts";
+import { weriftInternals } from "./internals.ts";
+import { MediaLines, type MediaLinesHost } from "./media-lines.ts";
+
+export interface PeerHost extends IceConnectionHost, DataChannelsHost, MediaLinesHost {
+  /** DTLS is up: frames and messages flow. */
+  connected(): void;
+  /** The client has closed DTLS or SCTP, or DTLS has failed, or it sends more than it may. */
+  ended(reason: "hang-up" | "overflow" | "dtls-failed"): void;
+  /** A datagram held a DTLS record that must not reach werift. */
+  dtlsDropped(): void;
+}
+
+/** The AEAD first; Chromium takes the other (FIPS builds, older stacks too). Numbers of RFC 5764 and RFC 7714. */
+const SRTP_PROFILES: ConstructorParameters<typeof RTCDtlsTransport>[3] = [7, 1];
+
+/** Codecs whose packets we know to be whole in themselves; nothing here decodes any. Made anew, because werift changes them. */
+const codecs = () => ({
+  audio: [useOPUS(), usePCMU(), usePCMA(), useG722()],
+  video: [useVP8(), useVP9(), useH264(), useAV1()],
+});
+const CODEC_NAMES = "audio: Opus, PCMU, PCMA, G.722; video: VP8, VP9, H.264, AV1";
+
+const connectionConfig = () => ({
+  // werift's default is a public STUN server.
+  iceServers: [],
+  bundlePolicy: "max-bundle" as const,
+  codecs: codecs(),
+  headerExtensions: { audio: [useSdesMid()], video: [useSdesMid()] },
+});
+
+/** Makes what all peers share, and checks that this is the werift that this folder was written for. */
+export async function prepareWerift(): Promise<void> {
+  const connection = new RTCPeerConnection(connectionConfig());
+  weriftInternals(connection);
+  await connection.close();
+  // One certificate for the process; making it in the first call would be slow for that caller.
+  await RTCDtlsTransport.SetupCertificate();
+}
+
+export class Peer {
+  readonly #host: PeerHost;
+  readonly #connection: RTCPeerConnection;
+  readonly #ice: AgentConnection;
+  readonly #media: MediaLines;
+  readonly #channels: DataChannels;
+  #dtls: RTCDtlsTransport | undefined;
+
+  /** `hasMedia`: whether the first offer has audio or video. */
+  constructor(host: PeerHost, hasMedia: boolean) {
+    this.#host = host;
+    this.#connection = new RTCPeerConnection(connectionConfig());
+    const { router, secureManager } = weriftInternals(this.#connection);
+    this.#ice = new AgentConnection(host);
+    this.#media = new MediaLines(host, router);
+    this.#channels = new DataChannels(host, this.#connection);
+
+    secureManager.createTransport = () => {
+      if (this.#dtls !== undefined)
+        throw new EarshotError("SDP_UNSUPPORTED", "all m-lines have to share one transport");
+      const gatherer = new RTCIceGatherer();
+      // The gatherer's own connection has opened nothing yet, and never will.
+      (gatherer as { connection: IceConnection }).connection = this.#ice;
+      gatherer.onGatheringStateChange.subscribe(() => secureManager.updateIceGatheringState());
+      const transport = new RTCIceTransport(gatherer);
+      transport.onStateChange.subscribe(() => secureManager.updateIceConnectionState());
+      this.#dtls = createDtls(this.#connection, transport, secureManager.certificate, hasMedia);
+      this.#media.attach(this.#dtls);
+      this.#dtls.onStateChange.subscribe((state) => this.#dtlsChanged(state));
+      return this.#dtls;
+    };
+  }
+
+  get lines(): readonly MediaLine[] {
+    return this.#media.lines;
+  }
+
+  /** Answers the first offer, or a later one of the same client. Throws SDP_INVALID or SDP_UNSUPPORTED. */
+  async answer(offer: Offer): Promise<string> {
+    const connection = this.#connection;
+    try {
+      await connection.setRemoteDescription({ type: "offer", sdp: offer.sdp });
+      this.#media.update(connection);
+      this.#channels.update(connection, this.#dtls);
+      await connection.setLocalDescription(await connection.createAnswer());
+    } catch (error) {
+      if (error instanceof EarshotError) throw error;
+      const message =
+        error instanceof Error && error.message !== "" ? error.message : "its attributes do not fit together";
+      throw new EarshotError("SDP_INVALID", `malformed offer: ${message.slice(0, 200)}`, { cause: error });
+    }
+    const sdp = connection.localDescription?.sdp ?? "";
+    if (!/^m=\S+ [1-9]/m.test(sdp)) {
+      const message = `cannot answer this offer: no codec in common on any m-line; supported are ${CODEC_NAMES}`;
+      throw new EarshotError("SDP_UNSUPPORTED", message);
+    }
+    return sdp;
+  }
+
+  /** The agent has selected the first path of an ICE generation. */
+  pathSelected(): void {
+    this.#ice.pathSelected();
+  }
+
+  /** DTLS, SRTP or SRTCP from a proved path. */
+  receive(datagram: Buffer): void {
+    // RFC 7983, section 7: DTLS is below 64.
+    const isDtls = datagram[0]! < 64;
+    const passed = isDtls ? filterDtls(datagram, this.#dtls?.state === "connected") : datagram;
+    if (passed === undefined || passed.length < datagram.length) this.#host.dtlsDropped();
+    if (passed !== undefined) this.#ice.receive(passed);
+  }
+
+  sendFrame(frame: MediaFrame): void {
+    this.#media.send(frame);
+  }
+
+  sendMessage(channel: number, data: string | Buffer): boolean {
+    return this.#channels.send(channel, data);
+  }
+
+  requestKeyframe(line: string): void {
+    this.#media.requestKeyframe(line);
+  }
+
+  /** Says goodbye to the client while there is still a path, and frees everything. */
+  async close(): Promise<void> {
+    try {
+      await this.#connection.close();
+    } catch (error) {
+      this.#host.fault(error);
+    }
+  }
+
+  #dtlsChanged(state: RTCDtlsTransport["state"]): void {
+    if (state === "connected") this.#host.connected();
+    else if (state === "closed") this.#host.ended("hang-up");
+    else if (state === "failed") this.#host.ended("dtls-failed");
+  }
+}
+
+/** The seam for another DTLS: all that the rest needs of it is RTCDtlsTransport's interface. */
+function createDtls(
+  connection: RTCPeerConnection,
+  transport: RTCIceTransport,
+  certificate: RTCDtlsTransport["localCertificate"],
+  hasMedia: boolean,
+): RTCDtlsTransport {
+  const dtls = new RTCDtlsTransport(connection.config, transport, certificate, SRTP_PROFILES);
+  // a=setup:passive. As the DTLS client werift would wait for 100 ms, and can hang when its last flight is lost.
+  dtls.role = "server";
+  if (!hasMedia) {
+    // Clients with data channels alone may know no SRTP, for which werift would fail.
+    const startSrtp = dtls.startSrtp.bind(dtls);
+    dtls.startSrtp = () => {
+      if (dtls.dtls?.srtp.srtpProfile !== undefined) startSrtp();
+    };
+  }
+  return dtls;
+}
