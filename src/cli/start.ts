@@ -1,0 +1,94 @@
+/** `earshot start`: a front process, one relay process and one transceiver process, wired to each other. */
+import type { FastifyInstance } from "fastify";
+import type { Logger } from "pino";
+import type { AddressPort } from "../config/address-port.ts";
+import { reachableByClients } from "../config/ingresses.ts";
+import type { Config } from "../config/schema.ts";
+import { randomKeyRing, readKeyFile } from "../keys/key-file.ts";
+import { createLogger } from "../process/logger.ts";
+import { RelayFront } from "../process/relay-front.ts";
+import { runUntilSignal, type Service } from "../process/run.ts";
+import { TransceiverFront } from "../process/transceiver-front.ts";
+import { FrontMetrics } from "../signalling/front-metrics.ts";
+import { listen } from "../signalling/listen.ts";
+import { buildServer } from "../signalling/server.ts";
+import { startBanner } from "./banner.ts";
+
+export async function start(config: Config<"start">): Promise<void> {
+  await runUntilSignal(new StartService(config));
+}
+
+class StartService implements Service {
+  readonly #config: Config<"start">;
+  readonly #logger: Logger;
+  readonly #relay: RelayFront;
+  readonly #transceiver: TransceiverFront;
+  #trunk: AddressPort | undefined;
+  #app: FastifyInstance | undefined;
+
+  constructor(config: Config<"start">) {
+    const keys = config.keys === undefined ? randomKeyRing() : readKeyFile(config.keys);
+    const logger = createLogger(config.logLevel, "front");
+    this.#config = config;
+    this.#logger = logger;
+    this.#relay = new RelayFront({ config, keys, logger, onReady: () => this.#introduce() });
+    this.#transceiver = new TransceiverFront({
+      settings: config,
+      keys,
+      advertise: () => this.#advertise(),
+      logger,
+      onReady: ({ trunk }) => {
+        this.#trunk = trunk;
+        this.#introduce();
+      },
+    });
+  }
+
+  async start(): Promise<void> {
+    const config = this.#config;
+    const [{ engineKind, workers, ingresses }] = await Promise.all([
+      this.#relay.child.start(),
+      this.#transceiver.child.start(),
+    ]);
+    const metrics = new FrontMetrics({
+      children: [this.#relay.child, this.#transceiver.child],
+      others: [() => this.#relay.metrics(), () => this.#transceiver.metrics()],
+      openCalls: () => this.#transceiver.openCalls,
+    });
+    this.#app = await buildServer({
+      logger: this.#logger,
+      requests: metrics.requests,
+      operations: { metrics: () => metrics.text(), notReadyReasons: () => this.#notReadyReasons() },
+      calls: { service: this.#transceiver, corsOrigin: config.corsOrigin },
+    });
+    const http = await listen(this.#app, config.http);
+    const advertise = this.#advertise();
+    process.stdout.write(startBanner({ http, engineKind, workers, ingresses, advertise }));
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all([this.#app?.close(), this.#relay.child.stop(), this.#transceiver.child.stop()]);
+  }
+
+  /** Called each time that one of the two is ready: a new process knows nothing, and has moved to new ports. */
+  #introduce(): void {
+    const trunk = this.#trunk;
+    if (trunk === undefined || !this.#relay.child.up || !this.#transceiver.child.up) return;
+    const told = [
+      this.#relay.setDirectory([{ id: this.#config.id, ...trunk }]),
+      this.#transceiver.child.ask("setAdvertise", this.#advertise()),
+    ];
+    Promise.all(told).catch((error) =>
+      this.#logger.error({ err: error }, "relay and transceiver were not told of each other"),
+    );
+  }
+
+  #advertise(): readonly AddressPort[] {
+    return this.#config.advertise ?? reachableByClients(this.#relay.ingresses, this.#config.listen);
+  }
+
+  async #notReadyReasons(): Promise<string[]> {
+    const reasons = await Promise.all([this.#relay.notReadyReason(), this.#transceiver.notReadyReason()]);
+    return reasons.filter((reason) => reason !== undefined);
+  }
+}

@@ -1,0 +1,62 @@
+/** `earshot transceiver`: a front process with page, signalling and metrics, and one transceiver process. */
+import type { FastifyInstance } from "fastify";
+import type { AddressPort } from "../config/address-port.ts";
+import { hostAddresses, reachableByClients } from "../config/ingresses.ts";
+import type { Config } from "../config/schema.ts";
+import { readKeyFile } from "../keys/key-file.ts";
+import { createLogger } from "../process/logger.ts";
+import { runUntilSignal } from "../process/run.ts";
+import { TransceiverFront } from "../process/transceiver-front.ts";
+import { FrontMetrics } from "../signalling/front-metrics.ts";
+import { listen } from "../signalling/listen.ts";
+import { buildServer } from "../signalling/server.ts";
+import { transceiverBanner } from "./banner.ts";
+
+/** Where a relay listens unless told otherwise. */
+const RELAY_PORT = 3478;
+
+export async function transceiver(config: Config<"transceiver">): Promise<void> {
+  const logger = createLogger(config.logLevel, "front");
+  const advertise = config.advertise ?? relayOnThisHost();
+  const front = new TransceiverFront({
+    settings: config,
+    // The command line has made sure that there is one.
+    keys: readKeyFile(config.keys ?? ""),
+    advertise: () => advertise,
+    logger,
+    onReady: () => {},
+  });
+  let app: FastifyInstance | undefined;
+  await runUntilSignal({
+    async start() {
+      const { trunk } = await front.child.start();
+      const metrics = new FrontMetrics({
+        children: [front.child],
+        others: [() => front.metrics()],
+        openCalls: () => front.openCalls,
+      });
+      app = await buildServer({
+        logger,
+        requests: metrics.requests,
+        operations: {
+          metrics: () => metrics.text(),
+          notReadyReasons: async () => [await front.notReadyReason()].filter((reason) => reason !== undefined),
+        },
+        calls: { service: front, corsOrigin: config.corsOrigin },
+      });
+      const http = await listen(app, config.http);
+      process.stdout.write(transceiverBanner({ http, id: config.id, trunk, advertise }));
+    },
+    async stop() {
+      await Promise.all([app?.close(), front.child.stop()]);
+    },
+  });
+}
+
+function relayOnThisHost(): readonly AddressPort[] {
+  const addresses = [...hostAddresses(4), ...hostAddresses(6)];
+  return reachableByClients(
+    addresses.map((address) => ({ address, port: RELAY_PORT })),
+    [],
+  );
+}

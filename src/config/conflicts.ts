@@ -1,0 +1,99 @@
+/**
+ * Settings that are each valid and do not go together. Reads parsed settings; the one thing it changes is a default
+ * that has to follow another setting (`workers`).
+ */
+import { EarshotError } from "../earshot-error.ts";
+import { type AddressPort, addressFamily, formatAddressPort, isLoopback } from "./address-port.ts";
+import type { Origin } from "./load.ts";
+import type { Command, Key, Machine } from "./schema.ts";
+
+const MAX_PORT = 65535;
+
+type Settings = Partial<Record<Key, unknown>>;
+type Origins = Partial<Record<Key, Origin>>;
+
+interface RelaySettings {
+  readonly engine: "native" | "js";
+  workers: number;
+  readonly cpus: readonly number[];
+  readonly trunk: AddressPort;
+  readonly directory: readonly (AddressPort & { readonly id: number })[];
+}
+
+export function checkTogether(command: Command, settings: Settings, origins: Origins, machine: Machine): void {
+  if (command !== "start" && settings.keys === undefined) {
+    throw new EarshotError(
+      "CONFIG_KEYS_REQUIRED",
+      `"earshot ${command}" needs the fleet keys: give --keys FILE, the same file to every relay and transceiver. Make one with: earshot keys new --out keys.json`,
+    );
+  }
+  if (Array.isArray(settings.corsOrigin) && settings.corsOrigin.includes("*") && settings.corsOrigin.length > 1) {
+    conflict(`${origins.corsOrigin?.name} lists * together with other origins. Give * alone, or only the others`);
+  }
+  if (command === "transceiver") return;
+  const relay = settings as unknown as RelaySettings;
+  checkWorkers(relay, origins, machine);
+  checkTrunkPorts(relay);
+  if (command === "relay") checkDirectory(relay);
+}
+
+/** The control plane binds the trunk's port, worker w the one w above. */
+function checkTrunkPorts({ trunk, workers }: RelaySettings): void {
+  if (trunk.port === 0 || trunk.port + workers <= MAX_PORT) return;
+  conflict(
+    `the trunk's ports start at ${trunk.port} and need ${workers} more, past ${MAX_PORT}. Start lower with --trunk`,
+  );
+}
+
+function checkWorkers(relay: RelaySettings, origins: Origins, machine: Machine): void {
+  const given = origins.workers?.kind !== "default";
+  const workers = origins.workers?.name;
+  if (relay.engine === "js") {
+    if (given && relay.workers > 1)
+      conflict(`${workers} is ${relay.workers}, but the js engine has one worker. Leave it out`);
+    if (relay.cpus.length > 0) conflict(`${origins.cpus?.name} pins workers, which the js engine cannot. Leave it out`);
+    relay.workers = 1;
+    return;
+  }
+  if (relay.cpus.length === 0) return;
+  const missing = relay.cpus.filter((cpu) => machine.allowedCpus?.includes(cpu) === false);
+  if (missing.length > 0) {
+    conflict(
+      `${origins.cpus?.name} names CPU ${missing.join(", ")}, but this process may use ${machine.allowedCpus?.join(", ")}. Choose among those`,
+    );
+  }
+  if (given && relay.workers !== relay.cpus.length) {
+    conflict(
+      `${workers} is ${relay.workers}, but ${origins.cpus?.name} names ${relay.cpus.length}. Give one CPU for each worker`,
+    );
+  }
+  relay.workers = relay.cpus.length;
+}
+
+function checkDirectory({ trunk, directory }: RelaySettings): void {
+  if (directory.length === 0) {
+    conflict(
+      "the directory is empty, so there is no transceiver to forward to. List them in the file given with --config: directory: [{ id: 1, address: 10.0.0.5, port: 7000 }]",
+    );
+  }
+  const ids = new Set<number>();
+  for (const entry of directory) {
+    const named = `transceiver ${entry.id} at ${formatAddressPort(entry)}`;
+    if (ids.has(entry.id)) conflict(`the directory has transceiver ${entry.id} twice. Give each its own id`);
+    ids.add(entry.id);
+    if (addressFamily(entry.address) !== addressFamily(trunk.address)) {
+      conflict(
+        `the trunk is on ${trunk.address}, IPv${addressFamily(trunk.address)}, which cannot reach ${named}. Give --trunk an address of that family`,
+      );
+    }
+    if (isLoopback(trunk.address) && !isLoopback(entry.address)) {
+      conflict(
+        `the trunk is on ${trunk.address}, loopback, which cannot reach ${named}. Give --trunk an address of this host that can, such as 10.0.0.4:0`,
+      );
+    }
+  }
+}
+
+function conflict(message: string): never {
+  throw new EarshotError("CONFIG_CONFLICT", message);
+}

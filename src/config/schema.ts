@@ -1,0 +1,290 @@
+/**
+ * Every setting, declared once: what it is called, where it can come from, its type, unit, default, off-value and help.
+ * Flags, environment names, `--help`, docs/config.md and the checks all follow from this list. It reads nothing itself.
+ */
+import { z } from "zod";
+import {
+  bytes,
+  cpuList,
+  fileName,
+  hostAddress,
+  integer,
+  listOf,
+  listOrOff,
+  localPlace,
+  oneOf,
+  optional,
+  origin,
+  remotePlace,
+} from "./values.ts";
+
+export const COMMANDS = ["start", "relay", "transceiver"] as const;
+export type Command = (typeof COMMANDS)[number];
+
+/** What of this machine a default depends on. */
+export interface Machine {
+  /** CPUs that this process may use at once. */
+  readonly parallelism: number;
+  /** Their numbers, where the system tells. */
+  readonly allowedCpus: readonly number[] | undefined;
+}
+
+export interface Default {
+  /** What help and documentation say. The same on every machine. */
+  readonly text: string;
+  /** A value as a flag would give it; undefined leaves the setting unset. */
+  value(machine: Machine): string | number | undefined;
+}
+
+export interface Field<C extends Command = Command, S extends z.ZodType = z.ZodType> {
+  readonly group: "Network" | "Relay" | "Transceiver" | "HTTP" | "Process";
+  readonly commands: readonly C[];
+  /** What stands for the value in help: `HOST:PORT`. */
+  readonly placeholder: string;
+  readonly unit?: string;
+  readonly list?: boolean;
+  /** Lists of objects have no flag and no environment name. */
+  readonly fileOnly?: boolean;
+  readonly default: Default | Readonly<Partial<Record<C, Default>>>;
+  readonly off?: string;
+  readonly help: string;
+  /** A valid value, shown where an invalid one came. */
+  readonly example: string;
+  readonly schema: S;
+}
+
+const field = <const C extends Command, S extends z.ZodType>(definition: Field<C, S>): Field<C, S> => definition;
+const fixed = (value: string | number, text = String(value)): Default => ({ text, value: () => value });
+const unset = (text: string): Default => ({ text, value: () => undefined });
+
+const everywhere = ["start", "relay", "transceiver"] as const;
+const withRelay = ["start", "relay"] as const;
+const withTransceiver = ["start", "transceiver"] as const;
+
+const directoryEntry = z.strictObject(
+  { id: integer(1, 4294967295), address: hostAddress, port: integer(1, 65535) },
+  { error: (issue) => (issue.code === "unrecognized_keys" ? undefined : "an object with id, address and port") },
+);
+
+export const FIELDS = {
+  listen: field({
+    group: "Network",
+    commands: withRelay,
+    placeholder: "HOST:PORT",
+    list: true,
+    default: fixed("0.0.0.0:3478,[::]:3478"),
+    help: "UDP addresses that clients send to. A wildcard becomes one ingress for each address of this host; port 0 lets the kernel choose",
+    example: "0.0.0.0:3478",
+    schema: listOf("a list of HOST:PORT", localPlace),
+  }),
+  advertise: field({
+    group: "Network",
+    commands: withTransceiver,
+    placeholder: "HOST:PORT",
+    list: true,
+    default: {
+      start: unset("the addresses that the relay listens on, without loopback and link-local ones if there are others"),
+      transceiver: unset("this host's own addresses with port 3478"),
+    },
+    help: "UDP addresses that clients are told to send to. Name the public address here if this host is behind NAT",
+    example: "203.0.113.7:3478",
+    schema: optional(listOf("a list of HOST:PORT", remotePlace)),
+  }),
+  trunk: field({
+    group: "Network",
+    commands: everywhere,
+    placeholder: "HOST:PORT",
+    default: { start: fixed("127.0.0.1:0"), relay: fixed("127.0.0.1:0"), transceiver: fixed("127.0.0.1:7000") },
+    help: "local UDP address of the trunk, the private link between relay and transceiver; port 0 lets the kernel choose. A relay uses this port + 1 for its first worker and so on",
+    example: "10.0.0.5:7000",
+    schema: localPlace,
+  }),
+  engine: field({
+    group: "Relay",
+    commands: withRelay,
+    placeholder: "ENGINE",
+    default: fixed("native"),
+    help: "what forwards datagrams: native (C++ worker threads) or js (one Node.js loop)",
+    example: "native",
+    schema: oneOf("native", "js"),
+  }),
+  workers: field({
+    group: "Relay",
+    commands: withRelay,
+    placeholder: "N",
+    unit: "threads",
+    default: { text: "allowed CPUs - 1, at least 1", value: ({ parallelism }) => Math.max(1, parallelism - 1) },
+    help: "worker threads of the native engine; the js engine has one",
+    example: "2",
+    schema: integer(1, 255),
+  }),
+  cpus: field({
+    group: "Relay",
+    commands: withRelay,
+    placeholder: "LIST",
+    default: fixed("off"),
+    off: "off",
+    help: "pin each worker to one of these CPUs, one CPU for each worker",
+    example: "1,2",
+    schema: cpuList,
+  }),
+  flowCapacity: field({
+    group: "Relay",
+    commands: withRelay,
+    placeholder: "N",
+    unit: "flows",
+    default: fixed(65536),
+    help: "most flows at a time; their memory is taken at start",
+    example: "65536",
+    schema: integer(64, 16777214),
+  }),
+  receiveBuffer: field({
+    group: "Relay",
+    commands: withRelay,
+    placeholder: "BYTES",
+    unit: "bytes for each socket",
+    default: fixed("4MiB"),
+    help: "receive buffer asked of the kernel; a queued voice packet takes 832 bytes of it",
+    example: "4MiB",
+    schema: bytes(65536, 1073741824),
+  }),
+  ingressId: field({
+    group: "Relay",
+    commands: withRelay,
+    placeholder: "N",
+    default: fixed(1),
+    help: "id of the first ingress; the others follow. Unique among all relays of a cluster",
+    example: "1",
+    schema: integer(1, 65535),
+  }),
+  directory: field({
+    group: "Relay",
+    commands: ["relay"],
+    placeholder: "[{id, address, port}]",
+    list: true,
+    fileOnly: true,
+    default: unset("none"),
+    help: "the transceivers of the cluster: id and trunk address of each",
+    example: "{ id: 1, address: 10.0.0.5, port: 7000 }",
+    schema: z
+      .array(directoryEntry, { error: () => "a list of objects with id, address and port" })
+      .default([])
+      .describe("a list of objects with id, address and port"),
+  }),
+  id: field({
+    group: "Transceiver",
+    commands: withTransceiver,
+    placeholder: "N",
+    default: fixed(1),
+    help: "transceiver id, unique in the cluster",
+    example: "1",
+    schema: integer(1, 4294967295),
+  }),
+  maxCalls: field({
+    group: "Transceiver",
+    commands: withTransceiver,
+    placeholder: "N",
+    unit: "calls",
+    default: fixed(1000),
+    help: "most calls at a time; further ones are answered with 503",
+    example: "1000",
+    schema: integer(1, 100000),
+  }),
+  maxCallSeconds: field({
+    group: "Transceiver",
+    commands: withTransceiver,
+    placeholder: "N",
+    unit: "seconds",
+    default: fixed(7200),
+    help: "longest call; a token expires after that time",
+    example: "7200",
+    schema: integer(1, 1209600),
+  }),
+  http: field({
+    group: "HTTP",
+    commands: everywhere,
+    placeholder: "HOST:PORT",
+    default: fixed("127.0.0.1:8080"),
+    help: "TCP address of page, signalling, metrics and health; port 0 lets the kernel choose",
+    example: "127.0.0.1:8080",
+    schema: localPlace,
+  }),
+  corsOrigin: field({
+    group: "HTTP",
+    commands: withTransceiver,
+    placeholder: "LIST",
+    list: true,
+    default: fixed("*"),
+    off: "off",
+    help: "origins whose pages may call: * for all, or a list",
+    example: "https://example.org",
+    schema: listOrOff("a list of origins, * or off", origin),
+  }),
+  cluster: field({
+    group: "Process",
+    commands: everywhere,
+    placeholder: "N",
+    default: fixed(1),
+    help: "id of the cluster that relay and transceiver belong to",
+    example: "1",
+    schema: integer(1, 65535),
+  }),
+  keys: field({
+    group: "Process",
+    commands: everywhere,
+    placeholder: "FILE",
+    default: {
+      start: unset("a random key, in memory"),
+      relay: unset("none: required"),
+      transceiver: unset("none: required"),
+    },
+    help: "fleet keys, the same for all relays and transceivers; made by: earshot keys new",
+    example: "keys.json",
+    schema: optional(fileName),
+  }),
+  logLevel: field({
+    group: "Process",
+    commands: everywhere,
+    placeholder: "LEVEL",
+    default: fixed("info"),
+    off: "silent",
+    help: "least severe level that is logged: trace, debug, info, warn, error, fatal or silent",
+    example: "info",
+    schema: oneOf("trace", "debug", "info", "warn", "error", "fatal", "silent"),
+  }),
+  config: field({
+    group: "Process",
+    commands: everywhere,
+    placeholder: "FILE",
+    default: unset("none"),
+    help: "YAML or JSON file with settings; not itself a key of that file",
+    example: "earshot.yaml",
+    schema: optional(fileName),
+  }),
+} as const;
+
+export type Key = keyof typeof FIELDS;
+
+/** The settings of one command, parsed. */
+export type Config<C extends Command> = {
+  readonly [K in Key as C extends (typeof FIELDS)[K]["commands"][number] ? K : never]: z.infer<
+    (typeof FIELDS)[K]["schema"]
+  >;
+};
+
+export const KEYS = Object.keys(FIELDS) as readonly Key[];
+export const fieldOf = (key: Key): Field => FIELDS[key];
+export const appliesTo = (key: Key, command: Command): boolean => fieldOf(key).commands.includes(command);
+
+/** `maxCallSeconds` -> `--max-call-seconds` */
+export const flagOf = (key: Key): string => `--${key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
+/** `maxCallSeconds` -> `EARSHOT_MAX_CALL_SECONDS` */
+export const environmentNameOf = (key: Key): string =>
+  `EARSHOT_${key.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()}`;
+
+export function defaultOf(key: Key, command: Command): Default {
+  const found = fieldOf(key).default;
+  if ("text" in found) return found as Default;
+  const own = (found as Partial<Record<Command, Default>>)[command];
+  return own ?? unset("none");
+}

@@ -1,0 +1,144 @@
+/** The page: one button that calls and hangs up, and what is shown meanwhile. Everything else is in its own module. */
+import { Call } from "./call.js";
+import { showLevel } from "./level.js";
+import { createMeter, createPinger } from "./measure.js";
+import { Messages } from "./messages.js";
+import { Figure } from "./plot.js";
+import { browserProblem } from "./problem.js";
+
+const element = (id) => document.getElementById(id);
+const figures = {
+  roundTrip: new Figure(element("figure-round-trip"), {
+    unit: "ms",
+    digits: 1,
+    least: 20,
+    lines: ["network", "data channel"],
+  }),
+  jitter: new Figure(element("figure-jitter"), { unit: "ms", digits: 1, least: 10, lines: ["received", "sent"] }),
+  loss: new Figure(element("figure-loss"), { unit: "%", digits: 1, least: 4, lines: ["received", "sent"] }),
+};
+const echoAudio = new Audio();
+echoAudio.autoplay = true;
+const messages = new Messages(element("messages"), element("message-form"));
+
+/** State of a call -> [how it looks, what is said, what is said below it] */
+const STATES = {
+  microphone: ["connecting", "Waiting for the microphone", "Allow it where the browser asks."],
+  calling: ["connecting", "Calling", "The offer is on its way to the server."],
+  connecting: ["connecting", "Connecting", "The server has answered; looking for a path for the call."],
+  connected: ["connected", "In a call", "Speak: your voice comes back as an echo."],
+  interrupted: ["interrupted", "Interrupted", "Nothing comes from the server. The call goes on if that changes."],
+  ended: ["idle", "Call ended", "You will hear your own voice. Headphones avoid feedback."],
+};
+
+/** @type {Call | undefined} */
+let call;
+/** Ends what runs from the first "connected" on, or undefined before that. @type {(() => void) | undefined} */
+let stopMeasuring;
+let pinger;
+/** Listens for the levels. @type {AudioContext | undefined} */
+let audio;
+
+element("call").addEventListener("click", () => {
+  if (call !== undefined) {
+    call.hangUp();
+    return;
+  }
+  showProblem(undefined);
+  // Now, because browsers let only what a click has started run.
+  audio = new AudioContext();
+  call = new Call({ state: onState, echo: onEcho, channel: onChannel });
+  call.start();
+});
+
+function onState(state, problem) {
+  const [look, text, hint] = STATES[state];
+  document.body.dataset.state = problem === undefined ? look : "failed";
+  element("state").textContent = problem === undefined ? text : "Call failed";
+  element("hint").textContent = problem === undefined ? hint : "";
+  element("call-label").textContent = state === "ended" ? "Call" : "Hang up";
+  document.title = look === "connected" ? "In a call - Earshot" : "Earshot";
+  // It is "connected" again after an interruption; the figures then simply go on.
+  if (state === "connected") stopMeasuring ??= startMeasuring(call);
+  if (state !== "ended") return;
+  stopMeasuring?.();
+  stopMeasuring = undefined;
+  messages.close();
+  echoAudio.srcObject = null;
+  audio.close();
+  call = undefined;
+  showProblem(problem);
+}
+
+function onEcho(stream) {
+  echoAudio.srcObject = stream;
+}
+
+function onChannel(channel) {
+  pinger = createPinger(channel);
+  channel.onopen = () => messages.open(channel);
+  channel.onmessage = ({ data }) => {
+    if (typeof data === "string") messages.received(data);
+    else pinger.answered(data);
+  };
+}
+
+function startMeasuring({ connection, microphone }) {
+  for (const figure of Object.values(figures)) figure.clear();
+  const started = Date.now();
+  const meter = createMeter(connection);
+  const tick = async () => {
+    element("duration").textContent = durationText(Date.now() - started);
+    pinger.ping();
+    const figure = await meter();
+    figures.roundTrip.add([figure.roundTrip, pinger.take()]);
+    figures.jitter.add([figure.jitterReceived, figure.jitterSent]);
+    figures.loss.add([figure.lossReceived, figure.lossSent]);
+    showFacts(figure.facts);
+  };
+  const timer = setInterval(tick, 1000);
+  tick();
+
+  const stopLevels = [
+    showLevel(audio, microphone, element("level-you")),
+    showLevel(audio, echoAudio.srcObject, element("level-echo")),
+  ];
+  element("duration").hidden = false;
+  return () => {
+    clearInterval(timer);
+    for (const stopLevel of stopLevels) stopLevel();
+    element("duration").hidden = true;
+  };
+}
+
+function durationText(ms) {
+  const seconds = Math.floor(ms / 1000);
+  return `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
+}
+
+function showFacts(facts) {
+  const items = facts.flatMap(([name, text]) => {
+    const term = document.createElement("dt");
+    const description = document.createElement("dd");
+    term.textContent = name;
+    description.textContent = text;
+    return [term, description];
+  });
+  element("facts").replaceChildren(...items);
+}
+
+function showProblem(problem) {
+  element("problem").hidden = problem === undefined;
+  element("problem-title").textContent = problem?.title ?? "";
+  element("problem-text").textContent = problem?.text ?? "";
+  element("problem-command").textContent = problem?.command ?? "";
+  element("problem-command").hidden = problem?.command === undefined;
+}
+
+const unable = browserProblem();
+if (unable !== undefined) {
+  element("call").disabled = true;
+  element("state").textContent = "No call from here";
+  element("hint").textContent = "";
+  showProblem(unable);
+}

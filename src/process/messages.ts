@@ -1,0 +1,94 @@
+/**
+ * What the front process and its children say to each other, over the IPC channel of `child_process.fork` with
+ * advanced serialization (so buffers and bigints arrive as they are). Types only. Fleet keys travel here and nowhere
+ * else: never on a command line or in an environment, where other users of the machine can read them.
+ */
+import type { AddressPort } from "../config/address-port.ts";
+import type { Ingress } from "../engine/engine.ts";
+import type { FleetKey } from "../keys/key-ring.ts";
+
+export type ChildName = "relay" | "transceiver";
+
+/** The functions that one side offers, by name. */
+export type Calls = Record<string, { readonly argument: unknown; readonly reply: unknown }>;
+/** What one side tells without being asked, by name. */
+export type Events = Record<string, unknown>;
+
+export interface ErrorMessage {
+  readonly code: string;
+  readonly message: string;
+}
+
+export type ToChild =
+  | { readonly type: "init"; readonly init: unknown }
+  | { readonly type: "call"; readonly id: number; readonly name: string; readonly argument: unknown }
+  | { readonly type: "stop" };
+
+export type ToFront =
+  | { readonly type: "ready"; readonly ready: unknown }
+  | { readonly type: "failed"; readonly error: ErrorMessage }
+  | { readonly type: "reply"; readonly id: number; readonly value: unknown }
+  | { readonly type: "refusal"; readonly id: number; readonly error: ErrorMessage }
+  | { readonly type: "event"; readonly name: string; readonly value: unknown };
+
+interface CommonInit {
+  readonly logLevel: string;
+  readonly fleetKeys: readonly FleetKey[];
+  readonly cluster: number;
+  readonly trunk: AddressPort;
+}
+
+export interface Health {
+  readonly ok: boolean;
+  /** Why not, for people. */
+  readonly reason?: string;
+}
+
+export interface TransceiverInit extends CommonInit {
+  readonly id: number;
+  readonly advertise: readonly AddressPort[];
+  readonly maxCalls: number;
+  readonly maxCallMs: number;
+}
+
+export interface TransceiverReady {
+  /** Where its trunk socket is bound. */
+  readonly trunk: AddressPort;
+}
+
+export type TransceiverCalls = {
+  createCall: { argument: string; reply: { readonly callId: string; readonly answerSdp: string } };
+  endCall: { argument: string; reply: boolean };
+  setAdvertise: { argument: readonly AddressPort[]; reply: undefined };
+  metrics: { argument: undefined; reply: string };
+  health: { argument: undefined; reply: Health };
+};
+
+export type TransceiverEvents = {
+  /** A call id whose call is over, whoever ended it. */
+  callEnded: string;
+};
+
+export interface RelayInit extends CommonInit {
+  readonly listen: readonly Ingress[];
+  readonly engine: "native" | "js";
+  readonly workers: number;
+  readonly cpus: readonly number[];
+  readonly flowCapacity: number;
+  readonly receiveBufferBytes: number;
+}
+
+export interface RelayReady {
+  /** As bound, with the ports that the kernel chose. */
+  readonly ingresses: readonly Ingress[];
+  readonly engineKind: "native" | "js";
+  readonly workers: number;
+}
+
+export type RelayCalls = {
+  setDirectory: { argument: readonly (AddressPort & { readonly id: number })[]; reply: undefined };
+  metrics: { argument: undefined; reply: string };
+  health: { argument: undefined; reply: Health };
+};
+
+export type RelayEvents = Record<never, never>;

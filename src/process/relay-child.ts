@@ -1,0 +1,24 @@
+/** Entry of a relay process: hosts one Relay. It never speaks HTTP, and never shares a process with a transceiver. */
+import { KeyRing } from "../keys/key-ring.ts";
+import { Relay } from "../relay/relay.ts";
+import { hostChild } from "./child-host.ts";
+import type { RelayCalls, RelayEvents, RelayInit, RelayReady } from "./messages.ts";
+
+hostChild<RelayInit, RelayReady, RelayCalls, RelayEvents>("relay", async (init, logger) => {
+  const { fleetKeys, logLevel: _, ...options } = init;
+  const relay = new Relay({ ...options, keys: new KeyRing(fleetKeys), logger });
+  await relay.start();
+  return {
+    ready: { ingresses: relay.ingresses, engineKind: relay.engineKind, workers: relay.workers },
+    answers: {
+      setDirectory: (entries) => {
+        relay.setDirectory(entries);
+        return undefined;
+      },
+      metrics: () => relay.registry.metrics(),
+      health: () =>
+        relay.ready() ? { ok: true } : { ok: false, reason: "the relay does not forward, or no transceiver is live" },
+    },
+    stop: () => relay.stop(),
+  };
+});

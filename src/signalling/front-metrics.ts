@@ -1,0 +1,86 @@
+/**
+ * Metrics of the front process, and how those of its children are added: as text, since each process has its own
+ * registry. Families cannot clash, because each process has its own prefix.
+ */
+import { Counter, collectDefaultMetrics, Gauge, Registry } from "prom-client";
+
+/** What a scrape needs of a child process. */
+export interface MeasuredChild {
+  readonly name: string;
+  readonly up: boolean;
+  readonly restarts: number;
+}
+
+export interface FrontMetricsOptions {
+  readonly children: readonly MeasuredChild[];
+  /** Where the text of other registries comes from; one that fails is left out of that scrape. */
+  readonly others: readonly (() => Promise<string>)[];
+  readonly openCalls?: () => number;
+}
+
+export class FrontMetrics {
+  readonly #registry = new Registry();
+  readonly #others: readonly (() => Promise<string>)[];
+  readonly requests: Counter<"route" | "method" | "status">;
+
+  constructor({ children, others, openCalls }: FrontMetricsOptions) {
+    this.#others = others;
+    collectDefaultMetrics({ register: this.#registry, prefix: "earshot_front_" });
+    this.requests = new Counter({
+      name: "earshot_front_http_requests_total",
+      help: "HTTP requests answered",
+      labelNames: ["route", "method", "status"],
+      registers: [this.#registry],
+    });
+    if (openCalls !== undefined) this.#gauge("open_calls", "calls that a Location stands for", openCalls);
+    for (const { name, help, value } of CHILD_GAUGES) {
+      if (children.length > 0) this.#childGauge(name, help, children, value);
+    }
+  }
+
+  async text(): Promise<string> {
+    const texts = await Promise.allSettled([this.#registry.metrics(), ...this.#others.map((metrics) => metrics())]);
+    return texts.map((text) => (text.status === "fulfilled" ? `${text.value.trimEnd()}\n` : "")).join("");
+  }
+
+  #gauge(name: string, help: string, value: () => number): void {
+    new Gauge({
+      name: `earshot_front_${name}`,
+      help,
+      registers: [this.#registry],
+      collect() {
+        this.set(value());
+      },
+    });
+  }
+
+  #childGauge(
+    name: string,
+    help: string,
+    children: readonly MeasuredChild[],
+    value: (child: MeasuredChild) => number,
+  ): void {
+    new Gauge({
+      name: `earshot_front_${name}`,
+      help,
+      labelNames: ["child"],
+      registers: [this.#registry],
+      collect() {
+        for (const child of children) this.set({ child: child.name }, value(child));
+      },
+    });
+  }
+}
+
+const CHILD_GAUGES = [
+  {
+    name: "child_up",
+    help: "1 while a child process is ready",
+    value: (child: MeasuredChild) => (child.up ? 1 : 0),
+  },
+  {
+    name: "child_restarts",
+    help: "how often a child process was started again",
+    value: (child: MeasuredChild) => child.restarts,
+  },
+];

@@ -1,0 +1,83 @@
+/**
+ * The HTTP server of the front process: page, signalling, metrics and health. It never runs on the event loop of a
+ * relay that forwards for others, and never logs an SDP or a Location.
+ */
+import cors, { type FastifyCorsOptions } from "@fastify/cors";
+import { type FastifyBaseLogger, type FastifyInstance, fastify, LogController } from "fastify";
+import { CALLS_PREFIX, type CallService, registerCallRoutes } from "./call-routes.ts";
+import { handleClientError, handleError, handleNotFound } from "./errors.ts";
+import type { FrontMetrics } from "./front-metrics.ts";
+import { type Operations, registerOperationRoutes } from "./operation-routes.ts";
+import { registerPageRoutes } from "./page-routes.ts";
+
+export interface ServerOptions {
+  readonly logger: FastifyBaseLogger;
+  readonly operations: Operations;
+  readonly requests: FrontMetrics["requests"];
+  /** Without it there is neither signalling nor page. */
+  readonly calls?: { readonly service: CallService; readonly corsOrigin: readonly string[] };
+}
+
+/** A whole request: an offer is small, so a slow one is a stuck or a hostile one. */
+const REQUEST_TIMEOUT_MS = 10_000;
+const HEADERS_TIMEOUT_MS = 5_000;
+/** Longer than browsers pause between two requests of a page, short enough to free idle sockets. */
+const KEEP_ALIVE_TIMEOUT_MS = 5_000;
+const MAX_HEADER_BYTES = 8192;
+/** Each costs a file descriptor and some 30 KB; the calls themselves need no connection. */
+const MAX_CONNECTIONS = 2000;
+const PREFLIGHT_MAX_AGE_SECONDS = 600;
+
+export async function buildServer({ logger, operations, requests, calls }: ServerOptions): Promise<FastifyInstance> {
+  const app = fastify({
+    loggerInstance: logger,
+    logController: new LogController({ disableRequestLogging: true }),
+    requestTimeout: REQUEST_TIMEOUT_MS,
+    keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS,
+    forceCloseConnections: true,
+    http: { headersTimeout: HEADERS_TIMEOUT_MS, maxHeaderSize: MAX_HEADER_BYTES },
+    clientErrorHandler: handleClientError,
+    frameworkErrors: (error, request, reply) => handleError(error, request, reply),
+  });
+  app.server.maxConnections = MAX_CONNECTIONS;
+  app.setErrorHandler(handleError);
+  app.setNotFoundHandler(handleNotFound);
+  app.addHook("onRequest", async (_request, reply) => {
+    reply.headers({
+      "x-content-type-options": "nosniff",
+      "x-frame-options": "DENY",
+      "referrer-policy": "no-referrer",
+    });
+  });
+  app.addHook("onResponse", async (request, reply) => {
+    const route = request.is404 ? "none" : (request.routeOptions.url ?? "none");
+    requests.inc({ route, method: request.method, status: String(reply.statusCode) });
+  });
+
+  await app.register(async (scope) => registerOperationRoutes(scope, operations));
+  if (calls !== undefined) {
+    // CORS for signalling alone: metrics and health are no business of other people's pages.
+    const hasCors = calls.corsOrigin.length > 0;
+    await app.register(
+      async (scope) => {
+        if (hasCors) await scope.register(cors, corsOptions(calls.corsOrigin));
+        registerCallRoutes(scope, calls.service, hasCors);
+      },
+      { prefix: CALLS_PREFIX },
+    );
+    await app.register(registerPageRoutes);
+  }
+  return app;
+}
+
+function corsOptions(origins: readonly string[]): FastifyCorsOptions {
+  return {
+    origin: origins.includes("*") ? "*" : [...origins],
+    methods: ["POST", "DELETE"],
+    allowedHeaders: ["content-type"],
+    exposedHeaders: ["location"],
+    maxAge: PREFLIGHT_MAX_AGE_SECONDS,
+    // Without it an OPTIONS that is no preflight would be answered with a bare text.
+    strictPreflight: false,
+  };
+}
