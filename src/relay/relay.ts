@@ -136,8 +136,8 @@ export class Relay {
     const end = performance.now() + DRAIN_MS;
     for (;;) {
       const records = this.#engine.takeControl(DRAIN_RECORDS);
+      if (records.length === 0) return; // until then the engine does not ring again
       for (const record of records) this.#decide(record);
-      if (records.length < DRAIN_RECORDS) return;
       if (performance.now() >= end) break;
     }
     this.#drainAgain ??= setImmediate(() => this.#drain());
