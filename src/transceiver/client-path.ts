@@ -2,10 +2,20 @@
  * The paths that sessions know, one object for each path, shared by all sessions that have heard from it. Owns which
  * relay port a path last came from, and which session may get what is not STUN. Says nothing about whether to believe.
  */
+import type { StunMessage } from "../stun/stun-reader.ts";
 import { pathKey } from "../trunk/path.ts";
-import type { DatagramTaker } from "./demux.ts";
-import type { IcePath } from "./ice-agent.ts";
+import type { IcePath, RequestVerdict, ResponseVerdict } from "./ice-agent.ts";
 import type { RelayPort } from "./trunk-socket.ts";
+
+/** What a session does with what is its. */
+export interface DatagramTaker {
+  request(message: StunMessage, path: ClientPath, nowMs: number): RequestVerdict;
+  response(message: StunMessage, path: ClientPath, nowMs: number): ResponseVerdict;
+  /** DTLS, SRTP or SRTCP from a path that this session has proved. */
+  media(datagram: Buffer, path: ClientPath, nowMs: number): void;
+  /** The relay behind this port does not know a path of ours any more: tells it whose it is. */
+  assertPath(path: ClientPath, to: RelayPort): void;
+}
 
 export interface ClientPath extends IcePath {
   /** Where the last authentic datagram of this path came from, and so where answers go. */

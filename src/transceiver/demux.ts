@@ -2,21 +2,9 @@
  * Finds the session of a client's datagram: a Binding Request by its ufrag, a Binding response by its transaction, and
  * anything else by the session that has proved the path. Every datagram ends in exactly one counter.
  */
-import { localUfrag, readStun, STUN_CLASS, STUN_METHOD_BINDING, type StunMessage } from "../stun/stun-reader.ts";
-import type { ClientPath } from "./client-path.ts";
+import { localUfrag, readStun, STUN_CLASS, STUN_METHOD_BINDING } from "../stun/stun-reader.ts";
+import type { ClientPath, DatagramTaker } from "./client-path.ts";
 import type { TransceiverCounters } from "./counters.ts";
-import type { RequestVerdict, ResponseVerdict } from "./ice-agent.ts";
-import type { RelayPort } from "./trunk-socket.ts";
-
-/** What a session does with what is its. */
-export interface DatagramTaker {
-  request(message: StunMessage, path: ClientPath, nowMs: number): RequestVerdict;
-  response(message: StunMessage, path: ClientPath, nowMs: number): ResponseVerdict;
-  /** DTLS, SRTP or SRTCP from a path that this session has proved. */
-  media(datagram: Buffer, path: ClientPath, nowMs: number): void;
-  /** The relay behind this port does not know a path of ours any more: tells it whose it is. */
-  assertPath(path: ClientPath, to: RelayPort): void;
-}
 
 export class Demux {
   readonly #counters: TransceiverCounters;

@@ -6,24 +6,7 @@ import { createRequire } from "node:module";
 import { fileURLToPath } from "node:url";
 import { EarshotError } from "../../earshot-error.ts";
 import { packageRoot } from "../../package-root.ts";
-
-interface NativeAddress {
-  readonly address: string;
-  readonly port: number;
-}
-
-export interface NativeOptions {
-  readonly ingresses: readonly (NativeAddress & { readonly id: number })[];
-  readonly trunk: NativeAddress;
-  readonly workers: number;
-  readonly cpus: readonly number[];
-  readonly relayId: number;
-  readonly epoch: bigint;
-  readonly cluster: number;
-  readonly flowCapacity: number;
-  readonly tentativeQuota: number;
-  readonly receiveBufferBytes: number;
-}
+import type { EngineOptions } from "../engine.ts";
 
 export interface NativeKey {
   readonly id: number;
@@ -41,7 +24,7 @@ export interface NativeEngineHandle {
     readonly warnings: readonly string[];
   };
   setKeys(signing: number, keys: readonly NativeKey[]): void;
-  addTransceiver(id: number, epoch: bigint, address: NativeAddress): number;
+  addTransceiver(id: number, epoch: bigint, address: { readonly address: string; readonly port: number }): number;
   retireTransceiver(slot: number): void;
   takeControl(buffer: Buffer, most: number): number;
   offer(worker: number, path: Buffer, datagram: Buffer): boolean;
@@ -49,7 +32,11 @@ export interface NativeEngineHandle {
   promote(path: Buffer, slot: number, ufrag: string): boolean;
   end(path: Buffer, slot: number, ufrag: string): boolean;
   expire(): number;
-  flow(path: Buffer): undefined | { readonly assured: boolean; readonly owner: number; readonly pending: number };
+  flow(
+    path: Buffer,
+  ):
+    | undefined
+    | { readonly assured: boolean; readonly owner: number; readonly pending: number; readonly idleMs: number };
   flowCounts(): { readonly flows: number; readonly tentative: number; readonly capacity: number };
   counters(): readonly Float64Array[];
   kernelDrops(): { readonly public: number; readonly trunk: number };
@@ -57,7 +44,7 @@ export interface NativeEngineHandle {
 
 export interface Binding {
   readonly Engine: {
-    new (options: NativeOptions, onControl: () => void): NativeEngineHandle;
+    new (options: EngineOptions, onControl: () => void): NativeEngineHandle;
     /** Bytes that one record takes in the buffer of `takeControl`. */
     readonly recordBytes: number;
   };

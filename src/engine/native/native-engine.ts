@@ -137,6 +137,7 @@ export class NativeEngine implements Engine {
       state: flow.assured ? "assured" : "tentative",
       owner: flow.owner,
       pending: flow.pending === 0 ? undefined : flow.pending,
+      idleMs: flow.idleMs,
     };
   }
   flowCounts(): FlowCounts {
