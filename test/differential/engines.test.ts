@@ -61,7 +61,8 @@ class Comparison {
   readonly ufrags: readonly Ufrag[];
   readonly uplinkSeeds: readonly Buffer[];
   readonly payloads: readonly Buffer[];
-  #sequence = 1n;
+  /** Far enough from 0 for the old ones that are tried. */
+  #sequence = 2_000n;
   #live = TRANSCEIVERS;
 
   constructor(sides: readonly [Side, Side], clients: readonly FakeClient[], ring: KeyRing) {

@@ -22,7 +22,16 @@ export class CallPage<T extends Tab = Tab> {
 
   async call(): Promise<void> {
     await this.tab.click("#call");
-    await this.#shows("In a call");
+    // Read while it lasts: a connection that the page has given up tells nothing.
+    let ice = "";
+    const shown = async () => {
+      const text = await this.#shown();
+      if (text === "Connecting") ice = await this.tab.evaluate("probe.iceText()");
+      return text;
+    };
+    await this.#shows("In a call", shown).catch((error) => {
+      throw new Error(`${error.message}\n${ice}`);
+    });
     assert.equal(await this.tab.evaluate("probe.connectionState()"), "connected");
   }
 
@@ -63,8 +72,11 @@ export class CallPage<T extends Tab = Tab> {
     assert.deepEqual(this.tab.errors, []);
   }
 
-  async #shows(state: string): Promise<void> {
-    const ask = () => this.tab.evaluate<string>(SHOWN);
+  #shown(): Promise<string> {
+    return this.tab.evaluate(SHOWN);
+  }
+
+  async #shows(state: string, ask = () => this.#shown()): Promise<void> {
     await eventually(`the page shows "${state}"`, ask, (text) => text === state, 15_000);
   }
 }

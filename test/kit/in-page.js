@@ -37,6 +37,23 @@ window.probe = (() => {
       };
     },
 
+    /** How far ICE came, for whoever has to find out why a call failed. */
+    async iceText() {
+      const place = async (type, id) => {
+        const { address, port } = (await reports(type)).find((one) => one.id === id) ?? {};
+        return `${address} ${port}`;
+      };
+      const pairs = await reports("candidate-pair");
+      const lines = pairs.map(async (pair) => {
+        const here = await place("local-candidate", pair.localCandidateId);
+        const there = await place("remote-candidate", pair.remoteCandidateId);
+        const counts = `${pair.requestsSent} checks sent, ${pair.responsesReceived} answered`;
+        return `${here} -> ${there}: ${pair.state}, ${counts}`;
+      });
+      const states = `ICE ${connection.iceConnectionState}, gathering ${connection.iceGatheringState}`;
+      return [states, ...(await Promise.all(lines))].join("\n");
+    },
+
     async remoteCandidate() {
       const [pair] = (await reports("candidate-pair")).filter((one) => one.nominated && one.state === "succeeded");
       const remote = (await reports("remote-candidate")).find((one) => one.id === pair?.remoteCandidateId);
