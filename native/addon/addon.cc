@@ -239,7 +239,7 @@ class NativeEngine : public Napi::ObjectWrap<NativeEngine> {
   }
   Napi::Value expire(const Napi::CallbackInfo&) { return Napi::Number::New(env_, engine_->expire()); }
 
-  // (path) -> undefined, or { assured, owner, pending }
+  // (path) -> undefined, or { assured, owner, pending, idleMs }
   Napi::Value flow(const Napi::CallbackInfo& info) {
     const Flow* flow = engine_->flow(path_in(info[0]));
     if (flow == nullptr) return env_.Undefined();
@@ -247,6 +247,7 @@ class NativeEngine : public Napi::ObjectWrap<NativeEngine> {
     out.Set("assured", flow->assured());
     out.Set("owner", flow->owner);
     out.Set("pending", flow->pending);
+    out.Set("idleMs", static_cast<double>(engine_->idle_ms(*flow)));
     return out;
   }
 

@@ -57,6 +57,7 @@ class Engine {
   bool end(const Path& path, Slot slot, const uint8_t ufrag[32]);
   uint32_t expire();
   const Flow* flow(const Path& path) const { return shared_.flows.find(path); }
+  uint64_t idle_ms(const Flow& flow) const { return FlowTable::idle_ms(flow, shared_.now()); }
   FlowTable::Counts flow_counts() const { return shared_.flows.counts(); }
   size_t flow_table_bytes() const { return shared_.flows.bytes(); }
 

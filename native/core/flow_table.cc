@@ -298,7 +298,7 @@ uint32_t FlowTable::expire(Tick now) {
     uint32_t state = flow.state.load(std::memory_order_acquire);
     if ((state & Flow::kDead) != 0) continue;
     const bool assured = (state & Flow::kAssured) != 0;
-    if (((now - state) & Flow::kSeenMask) <= ticks_of_ms(assured ? kIdleMs : kTentativeMs)) continue;
+    if (ticks_since_seen(state, now) <= ticks_of_ms(assured ? kIdleMs : kTentativeMs)) continue;
     // A worker that assures it just now wins.
     if (!flow.state.compare_exchange_strong(state, state | Flow::kDead, std::memory_order_acq_rel)) continue;
     const uint64_t hash = hash_path(flow.path);

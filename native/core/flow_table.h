@@ -106,6 +106,10 @@ class FlowTable {
   // Looks at the next part of the table; the whole of it is seen about every 5 s if called ten times a second.
   uint32_t expire(Tick now);
   const Flow* find(const Path& path) const { return find(path, hash_path(path)); }
+  // Since the owner of an assured flow was last seen, or since a tentative one was made.
+  static uint64_t idle_ms(const Flow& flow, Tick now) {
+    return uint64_t{ticks_since_seen(flow.state.load(std::memory_order_relaxed), now)} << kTickShift;
+  }
   Counts counts() const;
 
  private:
@@ -117,6 +121,12 @@ class FlowTable {
     Slot owner;
     Slot pending;
   };
+
+  // None where a worker's clock is a tick ahead of `now`: it may have read it later.
+  static Tick ticks_since_seen(uint32_t state, Tick now) {
+    const Tick ticks = (now - state) & Flow::kSeenMask;
+    return ticks <= Flow::kSeenMask / 2 ? ticks : 0;
+  }
 
   Bucket& bucket(uint64_t hash, int choice) const;
   static uint32_t cell_of(uint64_t hash, uint32_t index) { return static_cast<uint32_t>(hash >> 56) << 24 | index; }

@@ -92,13 +92,15 @@ inline bool plausible_source(const Path& path, bool ingress_is_loopback) {
     if (a[0] == 0 || a[0] >= 224) return false;  // "this network", multicast, reserved, broadcast
     return a[0] != 127 || ingress_is_loopback;
   }
-  static constexpr uint8_t kLoopback[16] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1};
-  static constexpr uint8_t kZeros[16] = {};
+  static constexpr uint8_t kZeros[12] = {};
   if (a[0] == 0xff) return false;                           // multicast
   if (a[0] == 0xfe && (a[1] & 0xc0) == 0x80) return false;  // link-local: a reply would need the interface
-  if (std::memcmp(a, kZeros, 16) == 0) return false;        // unspecified
-  if (std::memcmp(a, kZeros, 10) == 0 && a[10] == 0xff && a[11] == 0xff) return false;  // v4-mapped never on the wire
-  return std::memcmp(a, kLoopback, 16) != 0 || ingress_is_loopback;
+  if (std::memcmp(a, kZeros, 10) != 0) return true;
+  if (a[10] == 0xff && a[11] == 0xff) return false;  // v4-mapped never on the wire
+  if (std::memcmp(a, kZeros, 12) != 0) return true;
+  // ::/96 holds loopback, the unspecified address, and IPv4 addresses in a notation withdrawn by RFC 4291
+  // section 2.5.5.1.
+  return read_u32(a + 12) == 1 && ingress_is_loopback;
 }
 
 }  // namespace earshot

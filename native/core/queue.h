@@ -67,8 +67,9 @@ class Doorbell {
   void ring() {
     if (!rung_.exchange(true, std::memory_order_acq_rel)) bell_(argument_);
   }
-  // Control thread, before it looks into the queues.
-  void answer() { rung_.store(false, std::memory_order_seq_cst); }
+  // Control thread, before it looks into the queues. It reads, too: so what a worker pushed before a ring that found
+  // the bell rung already, and was silent, is seen now. A mere store would order nothing before the queues' loads.
+  void answer() { rung_.exchange(false, std::memory_order_acq_rel); }
 
  private:
   Bell bell_;

@@ -45,7 +45,7 @@ StunView read_stun(const uint8_t* datagram, size_t length) {
     const uint16_t type = read_u16(datagram + at);
     const size_t value_length = read_u16(datagram + at + 2);
     const size_t padded = (value_length + 3) & ~size_t{3};
-    if (padded > length - at - 4) return view;
+    if (padded > length - at - 4) return {};  // nor does a USERNAME that was seen before count
     const uint8_t* value = datagram + at + 4;
     if (type == kMessageIntegrity || type == kMessageIntegritySha256) protected_part = false;
     if (type == kUsername && protected_part && !username_seen) {

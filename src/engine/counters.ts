@@ -60,11 +60,21 @@ export const CONTROL_COUNTERS = [
     name: "miss_drop_transceiver",
     help: "token of a transceiver that is not live in the directory, or of another epoch",
   },
-  { name: "miss_drop_integrity", help: "MESSAGE-INTEGRITY absent or wrong" },
   { name: "miss_drop_fingerprint", help: "FINGERPRINT absent or wrong" },
+  {
+    name: "miss_drop_budget_token",
+    help: "more requests of one token than its budget allows; their integrity was not looked at",
+  },
+  { name: "miss_drop_integrity", help: "MESSAGE-INTEGRITY absent or wrong" },
+  { name: "miss_drop_budget_prefix", help: "more new paths from one source prefix than its budget allows" },
+  {
+    name: "miss_drop_budget_total",
+    help: "more new paths than the budget for all allows, from a prefix that has had its share",
+  },
   { name: "miss_drop_table_full", help: "no room in the flow table" },
   { name: "miss_drop_quota", help: "too many flows that have not been answered yet" },
   { name: "miss_drop_offer_full", help: "the queue back to the worker was full" },
+  { name: "path_evicted", help: "paths taken from a ufrag that had as many as it may have, when it came from another" },
 ] as const satisfies readonly Counter[];
 
 export type WorkerCounterName = (typeof WORKER_COUNTERS)[number]["name"];
@@ -119,9 +129,13 @@ export const CONTROL_COUNTER = {
   miss_drop_expired: 4,
   miss_drop_cluster: 5,
   miss_drop_transceiver: 6,
-  miss_drop_integrity: 7,
-  miss_drop_fingerprint: 8,
-  miss_drop_table_full: 9,
-  miss_drop_quota: 10,
-  miss_drop_offer_full: 11,
+  miss_drop_fingerprint: 7,
+  miss_drop_budget_token: 8,
+  miss_drop_integrity: 9,
+  miss_drop_budget_prefix: 10,
+  miss_drop_budget_total: 11,
+  miss_drop_table_full: 12,
+  miss_drop_quota: 13,
+  miss_drop_offer_full: 14,
+  path_evicted: 15,
 } as const satisfies Record<ControlCounterName, number>;

@@ -78,6 +78,11 @@ export interface FlowInfo {
   readonly state: "tentative" | "assured";
   readonly owner: Slot;
   readonly pending: Slot | undefined;
+  /**
+   * ms since the assured owner last sent something to the client, up to about 1.3 s too many, because last-seen moves in
+   * steps; for a tentative flow, ms since it was made.
+   */
+  readonly idleMs: number;
 }
 
 export interface FlowCounts {

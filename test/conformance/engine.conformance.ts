@@ -8,6 +8,7 @@ import type { MakeEngine } from "../kit/engine-rig.ts";
 import { flowEndCases } from "./flow-ends.cases.ts";
 import { flowCases } from "./flows.cases.ts";
 import { frameCases } from "./frames.cases.ts";
+import { keyCases } from "./keys.cases.ts";
 import { lifecycleCases } from "./lifecycle.cases.ts";
 import { trafficCases } from "./traffic.cases.ts";
 import { trunkCases } from "./trunk.cases.ts";
@@ -22,5 +23,6 @@ export function describeEngine(name: string, make: MakeEngine): void {
     describe("trunk datagrams", () => trunkCases(make));
     describe("frames", () => frameCases(make));
     describe("traffic", () => trafficCases(make));
+    describe("keys", () => keyCases(make));
   });
 }

@@ -48,7 +48,7 @@ export function flowEndCases(make: MakeEngine): void {
       const ownerUfrag = await rig.establish(client, owner);
       const pendingUfrag = await rig.install(client, pending);
       assert.equal(rig.engine.end(client.path, owner.slot, ownerUfrag), true);
-      assert.deepEqual(rig.engine.flow(client.path), { state: "tentative", owner: pending.slot, pending: undefined });
+      assert.deepEqual(rig.claims(client.path), { state: "tentative", owner: pending.slot, pending: undefined });
       await client.send(rtpLike());
       await rig.expect({ up_received: 1, up_drop_tentative: 1 });
       await rig.up(client, pending, bindingRequest(pendingUfrag));
@@ -63,7 +63,7 @@ export function flowEndCases(make: MakeEngine): void {
       await rig.establish(client, owner);
       const pendingUfrag = await rig.install(client, pending);
       assert.equal(rig.engine.end(client.path, pending.slot, pendingUfrag), true);
-      assert.deepEqual(rig.engine.flow(client.path), { state: "assured", owner: owner.slot, pending: undefined });
+      assert.deepEqual(rig.claims(client.path), { state: "assured", owner: owner.slot, pending: undefined });
       await rig.up(client, owner, successResponse(), rtpLike());
       await pending.data(client.path, successResponse());
       await rig.expect({ ...RECEIVED_FRAME, frame_drop_not_owner: 1 });
@@ -86,7 +86,7 @@ export function flowEndCases(make: MakeEngine): void {
 
       const successor = await rig.transceiver(1, FIRST_TRANSCEIVER_EPOCH + 1n);
       assert.equal(rig.engine.admit(client.path, successor.slot, rig.ufrag(successor)), "installed");
-      assert.deepEqual(rig.engine.flow(client.path), { state: "tentative", owner: successor.slot, pending: undefined });
+      assert.deepEqual(rig.claims(client.path), { state: "tentative", owner: successor.slot, pending: undefined });
       await rig.down(successor, client, successResponse(), rtpLike());
       await rig.up(client, successor, rtpLike());
       await transceiver.data(client.path, rtpLike());

@@ -1,6 +1,7 @@
 /** Who may use a path, on every engine: tentative and assured owners, pending sessions, their ends and their successors. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { FRAME_KIND } from "../../src/trunk/frame.ts";
 import { pathBytes } from "../../src/trunk/path.ts";
 import { bindingRequest, dtlsLike, errorResponse, indication, rtpLike, successResponse } from "../kit/datagrams.ts";
@@ -18,7 +19,7 @@ export function flowCases(make: MakeEngine): void {
       const client = await rig.client();
       const ufrag = await rig.install(client, transceiver);
       const isTentative = () =>
-        assert.deepEqual(rig.engine.flow(client.path), {
+        assert.deepEqual(rig.claims(client.path), {
           state: "tentative",
           owner: transceiver.slot,
           pending: undefined,
@@ -61,7 +62,7 @@ export function flowCases(make: MakeEngine): void {
       const ownerUfrag = await rig.establish(client, owner);
       const pendingUfrag = await rig.install(client, pending);
       assert.deepEqual(rig.control.admitted, ["installed", "pending"]);
-      assert.deepEqual(rig.engine.flow(client.path), { state: "assured", owner: owner.slot, pending: pending.slot });
+      assert.deepEqual(rig.claims(client.path), { state: "assured", owner: owner.slot, pending: pending.slot });
 
       await rig.up(client, pending, bindingRequest(pendingUfrag));
       await rig.up(client, owner, bindingRequest(ownerUfrag), dtlsLike(), rtpLike(), indication());
@@ -77,7 +78,7 @@ export function flowCases(make: MakeEngine): void {
       await pending.send([FRAME_KIND.promote, client.path, ufragBytes(pendingUfrag)]);
       await rig.expect({ ...RECEIVED_FRAME, frame_control: 1 });
       assert.deepEqual(rig.control.obeyed, [true]);
-      assert.deepEqual(rig.engine.flow(client.path), { state: "assured", owner: pending.slot, pending: undefined });
+      assert.deepEqual(rig.claims(client.path), { state: "assured", owner: pending.slot, pending: undefined });
       await rig.up(client, pending, dtlsLike(), rtpLike(), successResponse(), bindingRequest(pendingUfrag));
       await rig.down(pending, client, dtlsLike(), rtpLike());
       await owner.data(client.path, rtpLike());
@@ -121,7 +122,7 @@ export function flowCases(make: MakeEngine): void {
       assert.equal(rig.engine.promote(client.path, owner.slot, pendingUfrag), false);
       assert.equal(rig.engine.promote(client.path, pending.slot, ownerUfrag), false);
       assert.equal(rig.engine.promote(stranger.path, pending.slot, pendingUfrag), false);
-      assert.deepEqual(rig.engine.flow(client.path), { state: "assured", owner: owner.slot, pending: pending.slot });
+      assert.deepEqual(rig.claims(client.path), { state: "assured", owner: owner.slot, pending: pending.slot });
     }));
 
   test("during an ICE restart both ufrags forward, and neither misses again", () =>
@@ -180,6 +181,29 @@ export function flowCases(make: MakeEngine): void {
       await rig.down(transceiver, first, successResponse());
       await rig.install(third, transceiver);
       assert.deepEqual(rig.engine.flowCounts(), { flows: 3, tentative: 2, capacity: 4_096 });
+    }));
+
+  test("a flow tells how long it has been idle: since it was made, then since its owner last sent something", () =>
+    withRig(make, {}, async (rig) => {
+      const transceiver = await rig.transceiver();
+      const client = await rig.client();
+      const idleMs = () => rig.engine.flow(client.path)!.idleMs;
+      /** Longer than the step of last-seen, and than the tick that either engine counts in. */
+      const wait = () => sleep(1_600);
+      await rig.install(client, transceiver);
+      assert.ok(idleMs() < 1_000, `${idleMs()} ms`);
+      await wait();
+      assert.ok(idleMs() >= 1_000, `${idleMs()} ms`);
+      await rig.down(transceiver, client, bindingRequest("client:of the transceiver"));
+      assert.ok(idleMs() >= 1_000, "a tentative owner's checks change nothing");
+      await rig.down(transceiver, client, successResponse());
+      assert.ok(idleMs() < 1_000, `${idleMs()} ms`);
+      await wait();
+      assert.ok(idleMs() >= 1_000, `${idleMs()} ms`);
+      await rig.up(client, transceiver, rtpLike());
+      assert.ok(idleMs() >= 1_000, "the client's own datagrams change nothing");
+      await rig.down(transceiver, client, rtpLike());
+      assert.ok(idleMs() < 1_000, `${idleMs()} ms`);
     }));
 
   test("a full table takes no further flow, and one again when one has ended", () =>

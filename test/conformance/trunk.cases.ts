@@ -131,4 +131,15 @@ export function trunkCases(make: MakeEngine): void {
         () => `${client.received.length} datagrams came to the client`,
       );
     }));
+
+  test("forgets no sequence of a transceiver that leaves and comes back with the same epoch (down_drop_replay)", () =>
+    onAssuredFlow(make, async ({ rig, transceiver, frame }) => {
+      const heard = transceiver.sealRaw(frame, FRESH);
+      await transceiver.sendRaw([heard]);
+      await rig.expect({ down_received: 1, down_accepted: 1, frame_received: 1, frame_forwarded: 1 });
+      rig.engine.retireTransceiver(transceiver.slot);
+      rig.engine.addTransceiver(transceiver.entry);
+      await transceiver.sendRaw([heard]);
+      await rig.expect({ down_received: 1, down_drop_replay: 1 });
+    }));
 }

@@ -142,6 +142,29 @@ TEST("downlink does not keep a tentative flow alive") {
   CHECK_EQUAL(f.expire_all(6 * kSecond), 1u);
 }
 
+TEST("how long a flow has been idle: since its owner was seen, or since it was made") {
+  Fixture f;
+  const Path p = Fixture::path(1);
+  f.admit(p, f.a, 1, 10);
+  CHECK_EQUAL(FlowTable::idle_ms(*f.find(p), 12), 512u);
+  f.flows.seen(f.find(p), 12);
+  CHECK_EQUAL(FlowTable::idle_ms(*f.find(p), 14), 1024u);
+  f.assure(p, 14);
+  CHECK_EQUAL(FlowTable::idle_ms(*f.find(p), 14), 0u);
+  f.flows.seen(f.find(p), 14 + kSecond);
+  CHECK_EQUAL(FlowTable::idle_ms(*f.find(p), 16 + kSecond), 512u);
+}
+
+TEST("a flow that a worker saw a tick after the scan had read the clock is not taken for one of years ago") {
+  Fixture f;
+  const Path p = Fixture::path(1);
+  f.admit(p, f.a, 1, 10);
+  f.assure(p, 11);
+  CHECK_EQUAL(FlowTable::idle_ms(*f.find(p), 10), 0u);
+  CHECK_EQUAL(f.expire_all(10), 0u);
+  CHECK(f.find(p) != nullptr);
+}
+
 TEST("a full table refuses, and takes flows again after an end") {
   Fixture f(500, 500);
   for (uint32_t i = 1; i <= 500; i++) CHECK(f.admit(Fixture::path(i), f.a, i) == AdmitResult::installed);

@@ -30,8 +30,9 @@ export function clientPath(
   if (path.length === PATH_BYTES_V4) return undefined;
   const group = path.readUInt16BE(5);
   if (group >= 0xff00 || (group >= FIRST_LINK_LOCAL && group <= LAST_LINK_LOCAL)) return undefined;
-  if (host === "::") return undefined;
-  return host !== "::1" || ingressIsLoopback ? path : undefined;
+  // ::/96 holds loopback, the unspecified address, and IPv4 in a notation withdrawn by RFC 4291, section 2.5.5.1.
+  if (path.subarray(5, 17).every((byte) => byte === 0)) return host === "::1" && ingressIsLoopback ? path : undefined;
+  return path;
 }
 
 /** pathBytes for the dotted notation that the kernel's addresses come in; it is run for every datagram. */

@@ -119,7 +119,6 @@ export class FlowTable {
 
   /** Looks at the next EXPIRE_STEP_FLOWS flows; a Map's iterator stands still across insertions and removals. */
   expire(): number {
-    const now = this.#options.now();
     let removed = 0;
     this.#scan ??= this.#flows.values();
     for (let looked = 0; looked < EXPIRE_STEP_FLOWS; looked += 1) {
@@ -129,7 +128,7 @@ export class FlowTable {
         break;
       }
       const flow = next.value;
-      if (flow.assured ? now - flow.lastSeenMs < IDLE_MS : now - flow.madeMs < TENTATIVE_MS) continue;
+      if (this.#idleMs(flow) < (flow.assured ? IDLE_MS : TENTATIVE_MS)) continue;
       this.#remove(flow);
       removed += 1;
     }
@@ -143,6 +142,7 @@ export class FlowTable {
       state: flow.assured ? "assured" : "tentative",
       owner: flow.owner.slot,
       pending: flow.pending?.slot,
+      idleMs: this.#idleMs(flow),
     };
   }
 
@@ -174,6 +174,10 @@ export class FlowTable {
     if (flow.assured && this.#tentative >= this.#options.tentativeQuota) return "quota";
     this.#restart(flow, { slot, newest: ufrag, older: undefined });
     return "installed";
+  }
+
+  #idleMs(flow: Flow): number {
+    return this.#options.now() - (flow.assured ? flow.lastSeenMs : flow.madeMs);
   }
 
   /** The flow begins again, tentative, with another owner. */

@@ -12,6 +12,7 @@ import { CONTROL_KIND, type ControlRecord, type Slot } from "../engine.ts";
 import { clientPath } from "./client-source.ts";
 import type { ControlQueue } from "./control-queue.ts";
 import { type Flow, type FlowTable, holdsUfrag } from "./flow-table.ts";
+import { PACKET_CLASS, packetClass } from "./packet-class.ts";
 import type { TransceiverTable } from "./transceiver-table.ts";
 
 /** What the native engine's receive buffers hold. An Ethernet UDP payload is at most 1,472 bytes. */
@@ -63,10 +64,9 @@ export class Uplink {
     if (datagram.length > RECEIVE_BUFFER_BYTES) return WORKER_COUNTER.up_drop_truncated;
     const path = clientPath(ingress, ingressIsLoopback, host, port);
     if (!path) return WORKER_COUNTER.up_drop_source;
-    const first = datagram[0]!;
-    if (isStun(first)) return this.#placeStun(datagram, path);
-    if (isDtls(first) || isRtp(first)) return this.#placeMedia(datagram, path);
-    return WORKER_COUNTER.up_drop_class;
+    const kind = packetClass(datagram[0]!);
+    if (kind === PACKET_CLASS.other) return WORKER_COUNTER.up_drop_class;
+    return kind === PACKET_CLASS.stun ? this.#placeStun(datagram, path) : this.#placeMedia(datagram, path);
   }
 
   #placeMedia(datagram: Buffer, path: Buffer): Outcome {
@@ -128,8 +128,3 @@ export class Uplink {
     return this.#options.transceivers.isRetired(pending.slot) ? undefined : pending.slot;
   }
 }
-
-/** First-byte classes of RFC 7983; the others (ZRTP, TURN channels, QUIC) no session of ours uses. */
-const isStun = (first: number): boolean => first <= 3;
-const isDtls = (first: number): boolean => first >= 20 && first <= 63;
-const isRtp = (first: number): boolean => first >= 128 && first <= 191;
