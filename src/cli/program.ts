@@ -1,7 +1,7 @@
 /** The command line: which commands and options there are, and their help. What they do is loaded when they are run. */
 import { Command as Commander, InvalidArgumentError, Option } from "commander";
 import { loadConfig } from "../config/load.ts";
-import type { Command, Config } from "../config/schema.ts";
+import { type Command, type Config, defaultOf, environmentNameOf } from "../config/schema.ts";
 import { packageVersion } from "../package-root.ts";
 import { addConfigOptions } from "./options.ts";
 
@@ -100,7 +100,7 @@ function addTokenCommands(program: Commander): void {
     .addHelpText("after", "\nExample:\n  earshot token inspect AGx0...32 characters... --keys keys.json")
     .action(async (ufrag: string, options: { keys: string; json?: boolean }) => {
       const { inspectToken } = await import("./token.ts");
-      process.stdout.write(inspectToken(ufrag, options.keys, options.json === true, Date.now()));
+      process.stdout.write(await inspectToken(ufrag, options.keys, options.json === true, Date.now()));
     });
   token
     .command("make")
@@ -118,7 +118,7 @@ function addTokenCommands(program: Commander): void {
       const now = Date.now();
       const { transceiver, cluster, epoch = now, ttl } = options;
       const fields = { transceiver, cluster, epoch, ttlSeconds: ttl };
-      process.stdout.write(makeToken(fields, options.keys, options.json === true, now));
+      process.stdout.write(await makeToken(fields, options.keys, options.json === true, now));
     });
 }
 
@@ -132,8 +132,10 @@ interface MakeOptions {
 }
 
 function addKeyCommands(program: Commander): void {
-  const keys = program.command("keys").description("Make fleet keys, the secret that relays and transceivers share.");
-  keys.summary("make fleet keys");
+  const keys = program
+    .command("keys")
+    .description("Make and rotate fleet keys, the secrets that relays and transceivers share.");
+  keys.summary("make and rotate fleet keys");
   keys
     .command("new")
     .description("Make a key file with one new key.")
@@ -144,7 +146,40 @@ function addKeyCommands(program: Commander): void {
       const { newKeys } = await import("./keys.ts");
       process.stdout.write(newKeys(out));
     });
+  keys
+    .command("rotate")
+    .description(
+      "Add a key that will sign, and let those before it retire when no token of theirs can be valid any more. Running relays and transceivers take the changed file as it is: give it to all of them before the new key signs.",
+    )
+    .summary("add a key that will sign, and let the others retire")
+    .addOption(keysOption())
+    .option("--signs-in <SECONDS>", "when the new key begins to sign", wholeNumber(SIGNS_IN_MIN, 31536000), 600)
+    .addOption(
+      new Option("--max-call-seconds <N>", "longest call that any transceiver of the fleet allows")
+        .argParser(wholeNumber(1, 1209600))
+        .default(Number(defaultOf("maxCallSeconds", "transceiver").text))
+        .env(environmentNameOf("maxCallSeconds")),
+    )
+    .addHelpText("after", "\nExample:\n  earshot keys rotate --keys keys.json")
+    .action(async (options: { keys: string; signsIn: number; maxCallSeconds: number }) => {
+      const { rotateKeyFile } = await import("./keys.ts");
+      process.stdout.write(await rotateKeyFile(options.keys, options, Date.now()));
+    });
+  keys
+    .command("list")
+    .description("Print the keys of a file: their states and dates, and a fingerprint of each. Never a secret.")
+    .summary("print the keys of a file, without their secrets")
+    .addOption(keysOption())
+    .option("--json", "print JSON")
+    .addHelpText("after", "\nExample:\n  earshot keys list --keys keys.json")
+    .action(async (options: { keys: string; json?: boolean }) => {
+      const { listKeys } = await import("./keys.ts");
+      process.stdout.write(await listKeys(options.keys, options.json === true, Date.now()));
+    });
 }
+
+/** Seconds in which every process on a host has read a changed file, so that none meets what it cannot verify. */
+const SIGNS_IN_MIN = 5;
 
 function keysOption(): Option {
   return new Option("--keys <FILE>", "fleet keys").env("EARSHOT_KEYS").makeOptionMandatory();

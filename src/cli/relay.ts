@@ -5,7 +5,7 @@
 import type { FastifyInstance } from "fastify";
 import { expandListen } from "../config/ingresses.ts";
 import type { Config } from "../config/schema.ts";
-import { readKeyFile } from "../keys/key-file.ts";
+import { KeySource } from "../process/key-source.ts";
 import { createLogger } from "../process/logger.ts";
 import { runUntilSignal } from "../process/run.ts";
 import { Relay } from "../relay/relay.ts";
@@ -16,14 +16,15 @@ import { relayBanner } from "./banner.ts";
 
 export async function relay(config: Config<"relay">): Promise<void> {
   const logger = createLogger(config.logLevel, "relay");
+  // The command line has made sure that there is one.
+  const keys = await KeySource.open({ file: config.keys ?? "", logger });
   const relay = new Relay({
     listen: expandListen(config.listen, config.ingressId),
     trunk: config.trunk,
     workers: config.workers,
     cpus: config.cpus,
     engine: config.engine,
-    // The command line has made sure that there is one.
-    keys: readKeyFile(config.keys ?? ""),
+    keys: keys.ring,
     cluster: config.cluster,
     flowCapacity: config.flowCapacity,
     receiveBufferBytes: config.receiveBuffer,
@@ -32,9 +33,10 @@ export async function relay(config: Config<"relay">): Promise<void> {
   let app: FastifyInstance | undefined;
   await runUntilSignal({
     async start() {
+      keys.watch((ring) => relay.setKeys(ring));
       await relay.start();
       relay.setDirectory(config.directory);
-      const metrics = new FrontMetrics({ children: [], others: [() => relay.registry.metrics()] });
+      const metrics = new FrontMetrics({ children: [], others: [() => relay.registry.metrics()], keys });
       app = await buildServer({
         logger,
         requests: metrics.requests,
@@ -48,6 +50,7 @@ export async function relay(config: Config<"relay">): Promise<void> {
       process.stdout.write(relayBanner({ http, engineKind, workers, ingresses, transceivers: config.directory }));
     },
     async stop() {
+      keys.stop();
       await Promise.all([app?.close(), relay.stop()]);
     },
   });

@@ -4,7 +4,8 @@ import type { Logger } from "pino";
 import type { AddressPort } from "../config/address-port.ts";
 import { reachableByClients } from "../config/ingresses.ts";
 import type { Config } from "../config/schema.ts";
-import { randomKeyRing, readKeyFile } from "../keys/key-file.ts";
+import { randomKeyRing } from "../keys/key-file.ts";
+import { KeySource } from "../process/key-source.ts";
 import { createLogger } from "../process/logger.ts";
 import { RelayFront } from "../process/relay-front.ts";
 import { runUntilSignal, type Service } from "../process/run.ts";
@@ -15,22 +16,27 @@ import { buildServer } from "../signalling/server.ts";
 import { startBanner } from "./banner.ts";
 
 export async function start(config: Config<"start">): Promise<void> {
-  await runUntilSignal(new StartService(config));
+  const logger = createLogger(config.logLevel, "front");
+  const keys = config.keys === undefined ? undefined : await KeySource.open({ file: config.keys, logger });
+  await runUntilSignal(new StartService(config, logger, keys));
 }
 
 class StartService implements Service {
   readonly #config: Config<"start">;
   readonly #logger: Logger;
+  /** Absent where the key is a random one, in memory. */
+  readonly #keys: KeySource | undefined;
   readonly #relay: RelayFront;
   readonly #transceiver: TransceiverFront;
   #trunk: AddressPort | undefined;
   #app: FastifyInstance | undefined;
 
-  constructor(config: Config<"start">) {
-    const keys = config.keys === undefined ? randomKeyRing() : readKeyFile(config.keys);
-    const logger = createLogger(config.logLevel, "front");
+  constructor(config: Config<"start">, logger: Logger, keySource: KeySource | undefined) {
     this.#config = config;
     this.#logger = logger;
+    this.#keys = keySource;
+    const random = randomKeyRing();
+    const keys = () => keySource?.ring ?? random;
     this.#relay = new RelayFront({ config, keys, logger, onReady: () => this.#introduce() });
     this.#transceiver = new TransceiverFront({
       settings: config,
@@ -46,6 +52,10 @@ class StartService implements Service {
 
   async start(): Promise<void> {
     const config = this.#config;
+    this.#keys?.watch(() => {
+      this.#relay.tellKeys();
+      this.#transceiver.tellKeys();
+    });
     const [{ engineKind, workers, ingresses }] = await Promise.all([
       this.#relay.child.start(),
       this.#transceiver.child.start(),
@@ -54,6 +64,7 @@ class StartService implements Service {
       children: [this.#relay.child, this.#transceiver.child],
       others: [() => this.#relay.metrics(), () => this.#transceiver.metrics()],
       openCalls: () => this.#transceiver.openCalls,
+      keys: this.#keys,
     });
     this.#app = await buildServer({
       logger: this.#logger,
@@ -67,6 +78,7 @@ class StartService implements Service {
   }
 
   async stop(): Promise<void> {
+    this.#keys?.stop();
     await Promise.all([this.#app?.close(), this.#relay.child.stop(), this.#transceiver.child.stop()]);
   }
 

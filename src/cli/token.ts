@@ -1,21 +1,22 @@
 /** `earshot token`: what a ufrag says, and tokens made by hand, for whoever debugs routing. Needs the fleet keys. */
 import { randomInt } from "node:crypto";
 import { EarshotError } from "../earshot-error.ts";
-import { readKeyFile } from "../keys/key-file.ts";
+import { namingFile, readKeyFile } from "../keys/key-file.ts";
+import type { KeyRing } from "../keys/key-ring.ts";
 import { EXPIRY_TICK_MS, icePassword, openToken, sealToken, type Token, tokenExpired } from "../token/token.ts";
 
 const REASONS = {
   characters: "it is not 32 characters of A-Z, a-z, 0-9, + and /",
   version: "it is of a version that this Earshot does not know",
-  key: "no key of this key file has its key id",
+  key: "no key of this key file that is not retired has its key id",
   tag: "none of these keys made it, or it was changed",
   kind: "it is of a kind that this Earshot does not know",
   reserved: "its reserved byte is not zero",
 } as const;
 
 /** Lines for people, or one JSON object. Throws TOKEN_INVALID. */
-export function inspectToken(ufrag: string, keyFile: string, json: boolean, nowMs: number): string {
-  const opened = openToken(ufrag, readKeyFile(keyFile));
+export async function inspectToken(ufrag: string, keyFile: string, json: boolean, nowMs: number): Promise<string> {
+  const opened = openToken(ufrag, await readRing(keyFile, nowMs));
   if (!opened.ok) throw new EarshotError("TOKEN_INVALID", `this ufrag is no token: ${REASONS[opened.reason]}`);
   const { token } = opened;
   const fields = {
@@ -47,8 +48,8 @@ export interface TokenFields {
   readonly ttlSeconds: number;
 }
 
-export function makeToken(fields: TokenFields, keyFile: string, json: boolean, nowMs: number): string {
-  const { signing } = readKeyFile(keyFile);
+export async function makeToken(fields: TokenFields, keyFile: string, json: boolean, nowMs: number): Promise<string> {
+  const { signing } = await readRing(keyFile, nowMs);
   const ufrag = sealToken(
     {
       cluster: fields.cluster,
@@ -66,6 +67,11 @@ export function makeToken(fields: TokenFields, keyFile: string, json: boolean, n
         ["ufrag", ufrag],
         ["password", password],
       ]);
+}
+
+async function readRing(keyFile: string, nowMs: number): Promise<KeyRing> {
+  const schedule = await readKeyFile(keyFile);
+  return namingFile(keyFile, () => schedule.ringAt(nowMs));
 }
 
 /** The 16 bits stand for the nearest such time. */

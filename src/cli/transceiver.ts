@@ -3,7 +3,7 @@ import type { FastifyInstance } from "fastify";
 import type { AddressPort } from "../config/address-port.ts";
 import { hostAddresses, reachableByClients } from "../config/ingresses.ts";
 import type { Config } from "../config/schema.ts";
-import { readKeyFile } from "../keys/key-file.ts";
+import { KeySource } from "../process/key-source.ts";
 import { createLogger } from "../process/logger.ts";
 import { runUntilSignal } from "../process/run.ts";
 import { TransceiverFront } from "../process/transceiver-front.ts";
@@ -18,10 +18,11 @@ const RELAY_PORT = 3478;
 export async function transceiver(config: Config<"transceiver">): Promise<void> {
   const logger = createLogger(config.logLevel, "front");
   const advertise = config.advertise ?? relayOnThisHost();
+  // The command line has made sure that there is one.
+  const keys = await KeySource.open({ file: config.keys ?? "", logger });
   const front = new TransceiverFront({
     settings: config,
-    // The command line has made sure that there is one.
-    keys: readKeyFile(config.keys ?? ""),
+    keys: () => keys.ring,
     advertise: () => advertise,
     logger,
     onReady: () => {},
@@ -29,11 +30,13 @@ export async function transceiver(config: Config<"transceiver">): Promise<void> 
   let app: FastifyInstance | undefined;
   await runUntilSignal({
     async start() {
+      keys.watch(front.tellKeys);
       const { trunk } = await front.child.start();
       const metrics = new FrontMetrics({
         children: [front.child],
         others: [() => front.metrics()],
         openCalls: () => front.openCalls,
+        keys,
       });
       app = await buildServer({
         logger,
@@ -48,6 +51,7 @@ export async function transceiver(config: Config<"transceiver">): Promise<void> 
       process.stdout.write(transceiverBanner({ http, id: config.id, trunk, advertise }));
     },
     async stop() {
+      keys.stop();
       await Promise.all([app?.close(), front.child.stop()]);
     },
   });

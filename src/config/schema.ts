@@ -238,7 +238,7 @@ export const FIELDS = {
       relay: unset("none: required"),
       transceiver: unset("none: required"),
     },
-    help: "fleet keys, the same for all relays and transceivers; made by: earshot keys new",
+    help: "fleet keys, the same for all relays and transceivers; made by: earshot keys new. Read again when the file changes, and on SIGHUP",
     example: "keys.json",
     schema: optional(fileName),
   }),

@@ -1,6 +1,7 @@
 /**
- * The fleet keys that this process knows, and what is derived from them. Many keys verify, exactly one signs, so that a
- * fleet can rotate: a new key verifies everywhere before it signs anywhere. Nothing here may print a key.
+ * The fleet keys at one moment, and what is derived from them. Many keys verify, exactly one signs, so that a fleet can
+ * rotate: a new key verifies everywhere before it signs anywhere. Which those are at what time, `key-schedule.ts` says.
+ * Nothing here may print a key.
  */
 import { hkdfSync } from "node:crypto";
 import { EarshotError } from "../earshot-error.ts";
@@ -34,18 +35,25 @@ export interface DerivedKeys {
   readonly trunkDown: Buffer;
 }
 
-/** HKDF-SHA256 (RFC 5869) of the fleet key, with an empty salt and one info string for each use. */
-export function deriveKeys(key: FleetKey): DerivedKeys {
-  const derive = (use: string, length: number): Buffer =>
-    Buffer.from(hkdfSync("sha256", key.secret, "", `earshot/1 ${use}`, length));
+export function deriveKeys({ id, secret }: FleetKey): DerivedKeys {
   return {
-    id: key.id,
-    tokenTag: derive("token tag", 16),
-    tokenBlock: derive("token block", 16),
-    icePassword: derive("ice password", 32),
-    trunkUp: derive("trunk up", 16),
-    trunkDown: derive("trunk down", 16),
+    id,
+    tokenTag: derive(secret, "token tag", 16),
+    tokenBlock: derive(secret, "token block", 16),
+    icePassword: derive(secret, "ice password", 32),
+    trunkUp: derive(secret, "trunk up", 16),
+    trunkDown: derive(secret, "trunk down", 16),
   };
+}
+
+/** 16 characters that tell keys apart and say nothing about them: for people who compare files. */
+export function keyFingerprint(secret: Buffer): string {
+  return derive(secret, "fingerprint", 8).toString("hex");
+}
+
+/** HKDF-SHA256 (RFC 5869) of the fleet key, with an empty salt and one info string for each use. */
+function derive(secret: Buffer, use: string, length: number): Buffer {
+  return Buffer.from(hkdfSync("sha256", secret, "", `earshot/1 ${use}`, length));
 }
 
 export class KeyRing {

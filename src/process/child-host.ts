@@ -50,8 +50,9 @@ export function hostChild<Init extends { logLevel: string }, Ready, C extends Ca
 
   process.on("uncaughtException", crash);
   process.on("unhandledRejection", crash);
-  // Ctrl-C reaches the whole process group; the front process decides what follows from it.
+  // Ctrl-C and a hang-up may reach the whole process group; the front process decides what follows from them.
   process.on("SIGINT", () => {});
+  process.on("SIGHUP", () => {});
   process.on("SIGTERM", () => void stop().catch(crash));
   process.on("disconnect", () => void stop().catch(crash));
   process.on("message", (message: ToChild) => {

@@ -60,6 +60,7 @@ export type TransceiverCalls = {
   createCall: { argument: string; reply: { readonly callId: string; readonly answerSdp: string } };
   endCall: { argument: string; reply: boolean };
   setAdvertise: { argument: readonly AddressPort[]; reply: undefined };
+  setKeys: { argument: readonly FleetKey[]; reply: undefined };
   metrics: { argument: undefined; reply: string };
   health: { argument: undefined; reply: Health };
 };
@@ -87,6 +88,7 @@ export interface RelayReady {
 
 export type RelayCalls = {
   setDirectory: { argument: readonly (AddressPort & { readonly id: number })[]; reply: undefined };
+  setKeys: { argument: readonly FleetKey[]; reply: undefined };
   metrics: { argument: undefined; reply: string };
   health: { argument: undefined; reply: Health };
 };

@@ -15,6 +15,10 @@ hostChild<RelayInit, RelayReady, RelayCalls, RelayEvents>("relay", async (init, 
         relay.setDirectory(entries);
         return undefined;
       },
+      setKeys: (fleetKeys) => {
+        relay.setKeys(new KeyRing(fleetKeys));
+        return undefined;
+      },
       metrics: () => relay.registry.metrics(),
       health: () =>
         relay.ready() ? { ok: true } : { ok: false, reason: "the relay does not forward, or no transceiver is live" },

@@ -5,6 +5,7 @@ import { expandListen } from "../config/ingresses.ts";
 import type { Config } from "../config/schema.ts";
 import type { Ingress } from "../engine/engine.ts";
 import type { KeyRing } from "../keys/key-ring.ts";
+import { tellKeys } from "./child-keys.ts";
 import { childEntry } from "./entry.ts";
 import type { RelayCalls, RelayEvents, RelayInit, RelayReady } from "./messages.ts";
 import { SupervisedChild } from "./supervised-child.ts";
@@ -12,13 +13,16 @@ import { healthReason, OPERATIONS_TIMEOUT_MS } from "./transceiver-front.ts";
 
 export interface RelayFrontOptions {
   readonly config: Config<"start">;
-  readonly keys: KeyRing;
+  /** The keys of now. */
+  readonly keys: () => KeyRing;
   readonly logger: Logger;
   readonly onReady: () => void;
 }
 
 export class RelayFront {
   readonly child: SupervisedChild<RelayReady, RelayCalls, RelayEvents>;
+  /** Gives the child the keys of now. */
+  readonly tellKeys: () => void;
   #ingresses: readonly Ingress[] | undefined;
 
   constructor({ config, keys, logger, onReady }: RelayFrontOptions) {
@@ -28,7 +32,7 @@ export class RelayFront {
       logger,
       init: (): RelayInit => ({
         logLevel: config.logLevel,
-        fleetKeys: keys.fleetKeys,
+        fleetKeys: keys().fleetKeys,
         cluster: config.cluster,
         trunk: config.trunk,
         // After a restart the very ports of before, chosen by the kernel or not: clients keep sending there.
@@ -41,9 +45,11 @@ export class RelayFront {
       }),
       onReady: (ready) => {
         this.#ingresses = ready.ingresses;
+        this.tellKeys();
         onReady();
       },
     });
+    this.tellKeys = () => tellKeys(this.child, keys(), logger);
   }
 
   /** Empty until the relay was ready once. */

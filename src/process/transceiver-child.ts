@@ -29,6 +29,10 @@ hostChild<TransceiverInit, TransceiverReady, TransceiverCalls, TransceiverEvents
           transceiver.setAdvertise(places);
           return undefined;
         },
+        setKeys: (fleetKeys) => {
+          transceiver.setKeys(new KeyRing(fleetKeys));
+          return undefined;
+        },
         metrics: () => transceiver.registry.metrics(),
         health: () => {
           const { ok, state } = transceiver.health();

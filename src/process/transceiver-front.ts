@@ -7,6 +7,7 @@ import type { AddressPort } from "../config/address-port.ts";
 import type { KeyRing } from "../keys/key-ring.ts";
 import type { CallService } from "../signalling/call-routes.ts";
 import { type CallMaker, OpenCalls } from "../signalling/open-calls.ts";
+import { tellKeys } from "./child-keys.ts";
 import { childEntry } from "./entry.ts";
 import type { TransceiverCalls, TransceiverEvents, TransceiverInit, TransceiverReady } from "./messages.ts";
 import { SupervisedChild } from "./supervised-child.ts";
@@ -23,7 +24,8 @@ export interface TransceiverFrontOptions {
     readonly maxCallSeconds: number;
     readonly logLevel: string;
   };
-  readonly keys: KeyRing;
+  /** The keys of now. */
+  readonly keys: () => KeyRing;
   readonly advertise: () => readonly AddressPort[];
   readonly logger: Logger;
   readonly onReady: (ready: TransceiverReady) => void;
@@ -31,6 +33,8 @@ export interface TransceiverFrontOptions {
 
 export class TransceiverFront implements CallService {
   readonly child: SupervisedChild<TransceiverReady, TransceiverCalls, TransceiverEvents>;
+  /** Gives the child the keys of now. */
+  readonly tellKeys: () => void;
   readonly #calls = new OpenCalls();
   readonly #maker: CallMaker = {
     createCall: (offerSdp) => this.child.ask("createCall", offerSdp),
@@ -44,7 +48,7 @@ export class TransceiverFront implements CallService {
       logger,
       init: (): TransceiverInit => ({
         logLevel: settings.logLevel,
-        fleetKeys: keys.fleetKeys,
+        fleetKeys: keys().fleetKeys,
         id: settings.id,
         cluster: settings.cluster,
         trunk: settings.trunk,
@@ -52,10 +56,14 @@ export class TransceiverFront implements CallService {
         maxCalls: settings.maxCalls,
         maxCallMs: settings.maxCallSeconds * 1000,
       }),
-      onReady,
+      onReady: (ready) => {
+        this.tellKeys();
+        onReady(ready);
+      },
       onGone: () => this.#calls.makerGone(this.#maker),
       onEvent: (_callEnded, callId) => this.#calls.ended(this.#maker, callId),
     });
+    this.tellKeys = () => tellKeys(this.child, keys(), logger);
   }
 
   get openCalls(): number {

@@ -1,4 +1,5 @@
 /** Every limit that the relay's control plane chose, with its unit, its origin, and what breaks if it changes. */
+import type { BudgetLimits } from "./budgets.ts";
 
 /** Longest time that misses may hold the event loop in one turn, ms. Longer, and timers and signals wait behind a flood. */
 export const DRAIN_MS = 2;
@@ -20,3 +21,58 @@ export const EXPIRE_MS = 100;
 
 /** Part of the flow table that flows without an answer may take: most of it must stay for calls that are on. */
 export const TENTATIVE_SHARE = 0.25;
+
+/**
+ * Paths of one ufrag. A client with three addresses of each family and four ingresses has 12 pairs of its own; most have
+ * two. More would let who holds one token take more of the table; fewer would make ICE lose candidates.
+ */
+export const PATHS_PER_UFRAG = 16;
+
+/**
+ * An assured path that was seen less long ago than this counts as in use, ms. A session without media is seen with its
+ * consent checks: every 6 s at most (RFC 7675), and last-seen may be 1.3 s behind. If it were less, a flood of
+ * replayed requests could push out the path of a call that is silent just then.
+ */
+export const IN_USE_MS = 8_000;
+
+/** Paths of ufrags that are remembered, for each flow of the table: a flow has up to two ufrags while ICE restarts. */
+export const PATHS_PER_FLOW = 1.25;
+
+/** Steps of EXPIRE_MS in which a sweep sees every path of every ufrag: a minute, as long as an idle flow lives. */
+export const PATHS_SWEEP_STEPS = 600;
+
+/** Most paths that one step looks at: about 0.5 ms. From 300,000 on a sweep takes longer, and stale paths stay longer. */
+export const PATHS_SWEEP_MOST = 512;
+
+/**
+ * Budgets for misses, in requests. A path costs one request; only what is refused or has expired asks again. A budget that
+ * is too small delays a client by its next check, about a second.
+ */
+export const BUDGETS: BudgetLimits = {
+  // Before integrity, which costs most. All the paths of a ufrag twice at once; then little: a client in a call needs a new
+  // path when its network changes. With assuredToken it must stay below 15 paths in IN_USE_MS, or who replays one request
+  // can keep all paths of its ufrag in use.
+  token: { perSecond: 1, burst: 32 },
+  // What a token with an assured path may have although a budget is used up: the paths of a client that changes its network.
+  // Not without limit. Every holder of a token can have an assured path, and thousands of tokens are soon collected.
+  assuredToken: { perSecond: 0.5, burst: 4 },
+  // A /24 may be a carrier's NAT or an office: 2,000 calls that come back at once after a failure, with two paths each.
+  // Higher, and fewer prefixes suffice to use up the total.
+  prefix: { perSecond: 1_000, burst: 4_096 },
+  total: {
+    // Of about 50,000 new flows a second that one core can make: the control plane never has more than half of its time
+    // taken by clients, and transceivers no more handshakes than they can begin.
+    perSecond: 20_000,
+    burst: 20_000,
+    // With half of it gone, a prefix gets no more than its share until there is more again.
+    reserve: 0.5,
+    // Short, so that shares follow who is there; long enough for a share of at least one among 1,500 prefixes.
+    shareMs: 100,
+    // Below 1, or the reserve would never fill again while many ask for their whole share.
+    shared: 0.75,
+  },
+  // 12 bytes each. A token's bucket is full again, and free for another, at most 32 s after its last request.
+  tokenBuckets: 65_536,
+  // 24 bytes each; the same 4 s after a prefix's.
+  prefixBuckets: 16_384,
+};

@@ -2,16 +2,18 @@
 import { Counter, collectDefaultMetrics, Gauge, Registry } from "prom-client";
 import { CONTROL_COUNTERS, WORKER_COUNTER, WORKER_COUNTERS } from "../engine/counters.ts";
 import type { Engine } from "../engine/engine.ts";
+import type { KeyRing } from "../keys/key-ring.ts";
 import type { ControlCounters } from "./control-counters.ts";
 import type { TransceiverState } from "./directory.ts";
 
 export interface RelayMetricsSources {
   readonly engine: Engine;
   readonly counters: ControlCounters;
+  readonly keys: () => KeyRing;
   readonly transceivers: () => Record<TransceiverState, number>;
 }
 
-export function relayRegistry({ engine, counters, transceivers }: RelayMetricsSources): Registry {
+export function relayRegistry({ engine, counters, keys, transceivers }: RelayMetricsSources): Registry {
   const registry = new Registry();
   const registers = [registry];
   collectDefaultMetrics({ register: registry, prefix: "earshot_relay_" });
@@ -86,6 +88,16 @@ export function relayRegistry({ engine, counters, transceivers }: RelayMetricsSo
     registers,
     collect() {
       for (const [state, count] of Object.entries(transceivers())) this.set({ state }, count);
+    },
+  });
+  new Gauge({
+    name: "earshot_relay_fleet_key",
+    help: "fleet keys that verify, by id: 1 for the one that signs, 0 for the others",
+    labelNames: ["id"],
+    registers,
+    collect() {
+      this.reset();
+      for (const { id } of keys().all) this.set({ id }, id === keys().signing.id ? 1 : 0);
     },
   });
   new Gauge({

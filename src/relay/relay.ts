@@ -12,11 +12,23 @@ import { JsEngine } from "../engine/js/js-engine.ts";
 import { NativeEngine } from "../engine/native/native-engine.ts";
 import type { KeyRing } from "../keys/key-ring.ts";
 import { type AdmissionOptions, admitMiss } from "./admission.ts";
+import { Budgets } from "./budgets.ts";
 import { ControlCounters } from "./control-counters.ts";
 import { ControlPort } from "./control-port.ts";
 import { Directory, type DirectoryEntry } from "./directory.ts";
-import { DRAIN_MS, DRAIN_RECORDS, EXPIRE_MS, TENTATIVE_SHARE } from "./limits.ts";
+import { KeyedHash } from "./keyed-hash.ts";
+import {
+  BUDGETS,
+  DRAIN_MS,
+  DRAIN_RECORDS,
+  EXPIRE_MS,
+  IN_USE_MS,
+  PATHS_PER_FLOW,
+  PATHS_PER_UFRAG,
+  TENTATIVE_SHARE,
+} from "./limits.ts";
 import { relayRegistry } from "./relay-metrics.ts";
+import { UfragPaths } from "./ufrag-paths.ts";
 
 export interface RelayOptions {
   readonly listen: readonly Ingress[];
@@ -42,14 +54,18 @@ export class Relay {
   readonly #counters = new ControlCounters();
   readonly #controlPort: ControlPort;
   readonly #directory: Directory;
+  readonly #hash = new KeyedHash();
+  readonly #paths: UfragPaths;
   readonly #admission: AdmissionOptions;
+  #keys: KeyRing;
   #timer: NodeJS.Timeout | undefined;
   #drainAgain: NodeJS.Immediate | undefined;
   #running = false;
 
   constructor(options: RelayOptions) {
     this.#logger = options.logger;
-    const keys = (): KeyRing => options.keys;
+    this.#keys = options.keys;
+    const keys = (): KeyRing => this.#keys;
     const relayId = randomInt(1, 2 ** 24);
     const epoch = startEpoch(Date.now());
     this.#engine = makeEngine(options, { relayId, epoch });
@@ -69,16 +85,28 @@ export class Relay {
       knows: (id) => this.#directory.knows(id),
       onPong: (pong) => this.#directory.heard(pong),
     });
+    this.#paths = new UfragPaths({
+      engine: this.#engine,
+      capacity: Math.ceil(options.flowCapacity * PATHS_PER_FLOW),
+      most: PATHS_PER_UFRAG,
+      inUseMs: IN_USE_MS,
+      onEvicted: () => this.#counters.add("path_evicted"),
+    });
     this.#admission = {
       engine: this.#engine,
       cluster: options.cluster,
       keys,
       findTransceiver: (id, epochLow16) => this.#directory.find(id, epochLow16),
       now: Date.now,
+      monotonicMs: () => performance.now(),
+      hash: this.#hash,
+      budgets: new Budgets(BUDGETS, this.#hash),
+      paths: this.#paths,
     };
     this.registry = relayRegistry({
       engine: this.#engine,
       counters: this.#counters,
+      keys,
       transceivers: () => this.#directory.counts(),
     });
   }
@@ -106,6 +134,7 @@ export class Relay {
     for (const warning of this.#engine.warnings) this.#logger.warn(warning);
     this.#timer = setInterval(() => {
       this.#engine.expire();
+      this.#paths.sweep();
       this.#directory.tick();
     }, EXPIRE_MS);
     this.#running = true;
@@ -118,6 +147,12 @@ export class Relay {
     clearImmediate(this.#drainAgain);
     await this.#engine.stop();
     await this.#controlPort.close();
+  }
+
+  /** From the next datagram on, of either direction. Flows stay, also those whose token was made with a key that is gone. */
+  setKeys(keys: KeyRing): void {
+    this.#keys = keys;
+    this.#engine.setKeys(keys);
   }
 
   /** Replaces the list of transceivers. The relay must have been started. */
@@ -153,9 +188,12 @@ export class Relay {
       case CONTROL_KIND.promote:
         this.#engine.promote(record.path, record.slot, record.payload.toString("latin1"));
         return;
-      case CONTROL_KIND.flowEnd:
-        this.#engine.end(record.path, record.slot, record.payload.toString("latin1"));
+      case CONTROL_KIND.flowEnd: {
+        const ufrag = record.payload.toString("latin1");
+        this.#engine.end(record.path, record.slot, ufrag);
+        this.#paths.remove(this.#hash.ofUfrag(ufrag), record.path);
         return;
+      }
       case CONTROL_KIND.assert:
         return; // answers an unknown path frame, which this relay does not send
     }

@@ -11,11 +11,19 @@ export interface MeasuredChild {
   readonly restarts: number;
 }
 
+/** What a scrape needs of where the fleet keys come from. */
+export interface MeasuredKeys {
+  readonly ok: boolean;
+  readonly failures: number;
+}
+
 export interface FrontMetricsOptions {
   readonly children: readonly MeasuredChild[];
   /** Where the text of other registries comes from; one that fails is left out of that scrape. */
   readonly others: readonly (() => Promise<string>)[];
   readonly openCalls?: () => number;
+  /** Absent where the keys are in no file. */
+  readonly keys?: MeasuredKeys | undefined;
 }
 
 export class FrontMetrics {
@@ -23,7 +31,7 @@ export class FrontMetrics {
   readonly #others: readonly (() => Promise<string>)[];
   readonly requests: Counter<"route" | "method" | "status">;
 
-  constructor({ children, others, openCalls }: FrontMetricsOptions) {
+  constructor({ children, others, openCalls, keys }: FrontMetricsOptions) {
     this.#others = others;
     collectDefaultMetrics({ register: this.#registry, prefix: "earshot_front_" });
     this.requests = new Counter({
@@ -33,6 +41,7 @@ export class FrontMetrics {
       registers: [this.#registry],
     });
     if (openCalls !== undefined) this.#gauge("open_calls", "calls that a Location stands for", openCalls);
+    if (keys !== undefined) this.#measureKeys(keys);
     for (const { name, help, value } of CHILD_GAUGES) {
       if (children.length > 0) this.#childGauge(name, help, children, value);
     }
@@ -50,6 +59,19 @@ export class FrontMetrics {
       registers: [this.#registry],
       collect() {
         this.set(value());
+      },
+    });
+  }
+
+  #measureKeys(keys: MeasuredKeys): void {
+    this.#gauge("key_file_ok", "1 if the key file could be used when it was last read", () => (keys.ok ? 1 : 0));
+    new Counter({
+      name: "earshot_front_key_file_failures_total",
+      help: "times that the key file turned out to be unusable; the keys of before stay in use",
+      registers: [this.#registry],
+      collect() {
+        this.reset();
+        this.inc(keys.failures);
       },
     });
   }

@@ -2,8 +2,9 @@
  * Whether a STUN message is whole and was made by somebody who knows the password: MESSAGE-INTEGRITY (RFC 8489, section
  * 14.5) and FINGERPRINT (section 14.7). A valid message may still be a replay, or come from a false source address.
  */
-import { createHmac, timingSafeEqual } from "node:crypto";
+import { timingSafeEqual } from "node:crypto";
 import { crc32 } from "node:zlib";
+import { hmac } from "./hmac.ts";
 import { findStunAttribute, STUN_ATTRIBUTE, STUN_HEADER_BYTES, type StunMessage } from "./stun-reader.ts";
 
 /** The attribute header and HMAC-SHA1. */
@@ -30,7 +31,7 @@ export function verifyMessageIntegrity(message: StunMessage, password: string | 
 export function messageIntegrity(bytes: Buffer, end: number, password: string | Buffer): Buffer {
   bytes.copy(header, 0, 0, STUN_HEADER_BYTES);
   header.writeUInt16BE(end + MESSAGE_INTEGRITY_BYTES - STUN_HEADER_BYTES, 2);
-  return createHmac("sha1", password).update(header).update(bytes.subarray(STUN_HEADER_BYTES, end)).digest();
+  return Buffer.from(hmac("sha1", password, "binary", header, bytes.subarray(STUN_HEADER_BYTES, end)), "latin1");
 }
 
 /** Whether the message ends with its only FINGERPRINT, and that is right. */

@@ -3,8 +3,9 @@
  * from them. Layout, derivation and a test vector are in docs/routing.md. Pure: no clock and no randomness of its own.
  * A token that opens was made by a holder of the fleet key; whoever sends it may still have copied it.
  */
-import { type Cipher, createCipheriv, createDecipheriv, createHmac, type Decipher } from "node:crypto";
+import { type Cipher, createCipheriv, createDecipheriv, type Decipher } from "node:crypto";
 import type { DerivedKeys, KeyRing } from "../keys/key-ring.ts";
+import { hmac } from "../stun/hmac.ts";
 import { siphash24 } from "../trunk/siphash.ts";
 import { decodeIceChars, encodeIceChars, TOKEN_BYTES } from "./ice-chars.ts";
 
@@ -17,8 +18,8 @@ const BLOCK_START = 1;
 const TAG_START = 17;
 /** Expiry counts these in 16 bits, so a token can be told from an expired one for half of 2^16 ticks: 24 days. */
 export const EXPIRY_TICK_MS = 64_000;
-/** Of the HMAC that is the password: 144 bits, 24 characters. RFC 8839 asks for at least 128 bits and 22 characters. */
-const PASSWORD_BYTES = 18;
+/** Of the HMAC in base64: its first 18 bytes, 144 bits. RFC 8839 asks for at least 128 bits and 22 characters. */
+const PASSWORD_CHARS = 24;
 
 export interface Token {
   readonly keyId: number;
@@ -119,7 +120,7 @@ export function tokenExpired(token: Token, nowMs: number): boolean {
 
 /** The ICE password that belongs to this ufrag: 24 characters. Relay and transceiver both derive it, neither stores it. */
 export function icePassword(ufrag: string, keys: DerivedKeys): string {
-  return createHmac("sha256", keys.icePassword).update(ufrag, "latin1").digest().toString("base64", 0, PASSWORD_BYTES);
+  return hmac("sha256", keys.icePassword, "base64", Buffer.from(ufrag, "latin1")).slice(0, PASSWORD_CHARS);
 }
 
 function blockCiphers(keys: DerivedKeys): BlockCiphers {

@@ -8,6 +8,7 @@
  * The part of client_delivered that DTLS or SRTP do not get is in session_drop_*.
  */
 import { Counter, Gauge, Registry } from "prom-client";
+import type { KeyRing } from "../keys/key-ring.ts";
 
 export const COUNTER_HELP = {
   trunk_received: "trunk datagrams read",
@@ -82,6 +83,7 @@ export interface TransceiverGauges {
   readonly calls: Readonly<Record<"new" | "connecting" | "connected", number>>;
   readonly paths: number;
   readonly relayPorts: number;
+  readonly keys: KeyRing;
 }
 
 export class TransceiverCounters {
@@ -143,6 +145,17 @@ export class TransceiverCounters {
       registers: [registry],
       collect() {
         this.set(gauges().relayPorts);
+      },
+    });
+    new Gauge({
+      name: "earshot_transceiver_fleet_key",
+      help: "fleet keys that verify, by id: 1 for the one that signs, 0 for the others",
+      labelNames: ["id"],
+      registers: [registry],
+      collect() {
+        const { all, signing } = gauges().keys;
+        this.reset();
+        for (const { id } of all) this.set({ id }, id === signing.id ? 1 : 0);
       },
     });
     return registry;

@@ -63,11 +63,13 @@ export class Transceiver {
   readonly #paths = new PathBook();
   readonly #trunk: TrunkSocket;
   readonly #sessions: Sessions;
+  #keys: KeyRing;
   #ingresses: readonly AddressPort[] = [];
   #state: TransceiverState = "new";
 
   constructor(options: TransceiverOptions) {
     this.#options = options;
+    this.#keys = options.keys;
     this.setAdvertise(options.advertise);
     this.#boundedLog = new BoundedLog(options.logger);
     const counters = this.#counters;
@@ -76,7 +78,7 @@ export class Transceiver {
       id: options.id,
       cluster: options.cluster,
       epoch: options.epoch,
-      keys: options.keys,
+      keys: () => this.#keys,
       local: options.trunk,
       counters,
       onData: (path, datagram, from, nowMs) => demux.take(datagram, this.#paths.arrival(path, from), nowMs),
@@ -108,6 +110,7 @@ export class Transceiver {
       calls: this.#sessions.states(),
       paths: this.#paths.size,
       relayPorts: this.#trunk.liveRelayPorts(Date.now()),
+      keys: this.#keys,
     }));
   }
 
@@ -121,6 +124,14 @@ export class Transceiver {
     this.#sessions.start();
     this.#state = "live";
     return bound;
+  }
+
+  /**
+   * For new tokens and for trunk datagrams, from the next one on. Sessions go on with the passwords that they were made
+   * with, also when the key of those is gone.
+   */
+  setKeys(keys: KeyRing): void {
+    this.#keys = keys;
   }
 
   /** For the answers from now on. */
@@ -198,11 +209,12 @@ export class Transceiver {
   }
 
   #newCredentials(): IceCredentials {
-    const { cluster, id, epoch, keys, maxCallMs } = this.#options;
+    const { cluster, id, epoch, maxCallMs } = this.#options;
+    const { signing } = this.#keys;
     const expiresAtMs = Date.now() + maxCallMs;
     const nonce = randomInt(2 ** 32);
-    const ufrag = sealToken({ cluster, transceiver: id, epoch, expiresAtMs, nonce }, keys.signing);
-    return { ufrag, password: icePassword(ufrag, keys.signing) };
+    const ufrag = sealToken({ cluster, transceiver: id, epoch, expiresAtMs, nonce }, signing);
+    return { ufrag, password: icePassword(ufrag, signing) };
   }
 
   #countRefusal(error: unknown): void {

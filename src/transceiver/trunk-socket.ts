@@ -22,7 +22,8 @@ export interface TrunkSocketOptions {
   readonly id: number;
   readonly cluster: number;
   readonly epoch: bigint;
-  readonly keys: KeyRing;
+  /** Those of now; asked for each datagram. */
+  readonly keys: () => KeyRing;
   readonly local: AddressPort;
   readonly counters: TransceiverCounters;
   /** A client's datagram. `path` and `datagram` are views; the datagram may be kept, at the price of what it came in. */
@@ -79,7 +80,7 @@ export class TrunkSocket {
       cluster: options.cluster,
       targetId: options.id,
       targetEpoch: low32(options.epoch),
-      keys: () => options.keys,
+      keys: options.keys,
       // Whoever holds the fleet key may be a relay of ours; there is no list of relays to compare with.
       acceptSender: () => true,
       discovery: true,
@@ -181,7 +182,7 @@ export class TrunkSocket {
           onData(path!, payload, relayPort, nowMs);
         } else if (kind === FRAME_KIND.ping) {
           count.frame_ping++;
-          this.#pong(payload, relayPort);
+          this.#pong(payload, relayPort, from);
         } else {
           count.frame_unknown_path++;
           onUnknownPath(path!, relayPort);
@@ -207,7 +208,7 @@ export class TrunkSocket {
         targetId: senderId,
         targetEpoch: low32(senderEpoch),
         senderEpoch: epoch,
-        keys: () => keys.signing,
+        keys: () => keys().signing,
       });
       relayPort = new RelayPort(senderId, senderEpoch, from, nowMs, writer);
       this.#relayPorts.set(senderId, relayPort);
@@ -220,6 +221,7 @@ export class TrunkSocket {
       relayPort.writer.targetEpoch = low32(senderEpoch);
     } else if (targetEpoch === 0) {
       // A ping that does not name our epoch may be one to an earlier process of ours, replayed from elsewhere.
+      relayPort.heardMs = nowMs;
       return relayPort;
     }
     relayPort.address = from.address;
@@ -236,9 +238,20 @@ export class TrunkSocket {
     if (silent !== undefined) this.#relayPorts.delete(silent.id);
   }
 
-  #pong(ping: Buffer, relayPort: RelayPort): void {
-    const state = Buffer.of(this.#draining ? STATE_DRAINING : STATE_LIVE);
-    this.send(relayPort, FRAME_KIND.pong, undefined, Buffer.concat([ping, state]));
+  /** To where this ping came from and nowhere else: if it was replayed, later pongs still go where theirs come from. */
+  #pong(ping: Buffer, { writer }: RelayPort, from: AddressPort): void {
+    const { count } = this.#options.counters;
+    this.#flush(); // what waits is for where the relay port is known to be
+    writer.append(
+      FRAME_KIND.pong,
+      undefined,
+      Buffer.concat([ping, Buffer.of(this.#draining ? STATE_DRAINING : STATE_LIVE)]),
+    );
+    count.frame_sent++;
+    for (const datagram of writer.flush()) {
+      count.trunk_sent++;
+      this.#socket?.send(datagram, from.port, from.address, this.#sent);
+    }
   }
 
   #flush(): void {

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
+import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { packageRoot } from "../../src/package-root.ts";
 import { Metrics } from "./metrics.ts";
@@ -59,6 +60,17 @@ export class EarshotProcess {
   /** What it has logged so far. */
   get log(): string {
     return this.#log();
+  }
+
+  signal(signal: NodeJS.Signals): void {
+    this.#child.kill(signal);
+  }
+
+  /** Process ids of its own children. */
+  children(): readonly number[] {
+    const { pid } = this.#child;
+    const list = readFileSync(`/proc/${pid}/task/${pid}/children`, "latin1");
+    return list.split(" ").filter(Boolean).map(Number);
   }
 
   async metrics(): Promise<Metrics> {

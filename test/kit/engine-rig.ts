@@ -6,7 +6,7 @@ import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { WORKER_COUNTER, WORKER_COUNTERS, type WorkerCounterName } from "../../src/engine/counters.ts";
-import type { Engine, EngineOptions, Ingress, TransceiverEntry } from "../../src/engine/engine.ts";
+import type { Engine, EngineOptions, FlowInfo, Ingress, TransceiverEntry } from "../../src/engine/engine.ts";
 import { type FleetKey, KeyRing } from "../../src/keys/key-ring.ts";
 import { ControlLoop } from "./control-loop.ts";
 import { bindingRequest, successResponse, tokenUfrag } from "./datagrams.ts";
@@ -129,6 +129,12 @@ export class EngineRig {
     await this.down(transceiver, client, successResponse());
     assert.equal(this.engine.flow(client.path)?.state, "assured");
     return ufrag;
+  }
+
+  /** Who may use a path. */
+  claims(path: Buffer): Pick<FlowInfo, "state" | "owner" | "pending"> | undefined {
+    const flow = this.engine.flow(path);
+    return flow && { state: flow.state, owner: flow.owner, pending: flow.pending };
   }
 
   /** `client` sends, and `transceiver` has it next. */

@@ -32,6 +32,11 @@ export class Metrics {
     return found.reduce((sum, { value }) => sum + value, 0);
   }
 
+  /** How many samples there are of that name. */
+  count(name: string): number {
+    return this.#samples.filter((sample) => sample.name === name).length;
+  }
+
   /** Sum over all names with that beginning. */
   sumOfAll(prefix: string): number {
     return this.#samples.filter(({ name }) => name.startsWith(prefix)).reduce((sum, { value }) => sum + value, 0);

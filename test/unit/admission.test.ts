@@ -3,12 +3,14 @@ import { test } from "node:test";
 import { type AdmitResult, CONTROL_KIND, type ControlRecord } from "../../src/engine/engine.ts";
 import { KeyRing } from "../../src/keys/key-ring.ts";
 import { admitMiss, type MissDrop } from "../../src/relay/admission.ts";
+import { type Hash64, KeyedHash } from "../../src/relay/keyed-hash.ts";
 import { STUN_ATTRIBUTE, STUN_CLASS } from "../../src/stun/stun-reader.ts";
 import { writeStun } from "../../src/stun/stun-writer.ts";
 import { icePassword, sealToken } from "../../src/token/token.ts";
 import { pathBytes } from "../../src/trunk/path.ts";
 
 const NOW = 1_700_000_000_000;
+const MONOTONIC = 77_000;
 const EPOCH = 0x19c_1c38_a401n;
 const TRANSCEIVER = 7;
 const CLUSTER = 3;
@@ -64,9 +66,23 @@ function request(ufrag: string, fields: RequestFields = {}): Buffer {
   });
 }
 
-/** What admission did with a datagram, and what it asked of the engine. */
-function decide(payload: Buffer, engine: { admit?: AdmitResult; offer?: boolean } = {}) {
+const hash = new KeyedHash();
+
+interface World {
+  readonly admit?: AdmitResult;
+  readonly offer?: boolean;
+  /** Whether the token's budget has room, and the one for what exceeds it. */
+  readonly token?: boolean;
+  readonly assuredToken?: boolean;
+  /** The budget that refuses the source. */
+  readonly source?: "prefix" | "total";
+  readonly hasAssured?: boolean;
+}
+
+/** What admission did with a datagram, and what it asked of the engine; in `charged`, of the budgets. */
+function decide(payload: Buffer, world: World = {}) {
   const asked: string[] = [];
+  const charged: string[] = [];
   const miss: ControlRecord = {
     kind: CONTROL_KIND.miss,
     worker: 1,
@@ -79,20 +95,47 @@ function decide(payload: Buffer, engine: { admit?: AdmitResult; offer?: boolean 
       admit: (path, slot, ufrag) => {
         assert.equal(path, miss.path);
         asked.push(`admit ${slot} ${ufrag}`);
-        return engine.admit ?? "installed";
+        return world.admit ?? "installed";
       },
       offer: (record) => {
         assert.equal(record, miss);
         asked.push("offer");
-        return engine.offer ?? true;
+        return world.offer ?? true;
       },
     },
     cluster: CLUSTER,
     keys: () => ring,
     findTransceiver: (id, low16) => (id === TRANSCEIVER && low16 === Number(EPOCH & 0xffffn) ? SLOT : undefined),
     now: () => NOW,
+    monotonicMs: () => MONOTONIC,
+    hash,
+    budgets: {
+      takeToken: (ufrag, nowMs) => charge("token", ufrag, nowMs) && (world.token ?? true),
+      takeAssuredToken: (ufrag, nowMs) => charge("assured token", ufrag, nowMs) && (world.assuredToken ?? true),
+      takeSource: (path, nowMs) => {
+        charge("source", path, nowMs);
+        return world.source;
+      },
+    },
+    paths: {
+      add: ({ ufrag, slot }, path) => {
+        assert.equal(path, miss.path);
+        asked.push(`add ${slot} ${ufrag}`);
+      },
+      hasAssured: ({ slot }) => {
+        assert.equal(slot, SLOT);
+        return world.hasAssured ?? false;
+      },
+    },
   });
-  return { outcome, asked };
+  return { outcome, asked, charged };
+
+  function charge(what: string, whom: Buffer | Hash64, nowMs: number): true {
+    assert.equal(nowMs, MONOTONIC);
+    if (Buffer.isBuffer(whom)) assert.equal(whom, miss.path);
+    charged.push(what);
+    return true;
+  }
 }
 
 test("an authenticated request for a live transceiver makes room, and goes back to its worker", () => {
@@ -100,7 +143,8 @@ test("an authenticated request for a live transceiver makes room, and goes back 
   for (const admit of ["installed", "joined", "pending"] as const) {
     assert.deepEqual(decide(request(ufrag), { admit }), {
       outcome: undefined,
-      asked: [`admit ${SLOT} ${ufrag}`, "offer"],
+      asked: [`admit ${SLOT} ${ufrag}`, `add ${SLOT} ${ufrag}`, "offer"],
+      charged: ["token", "source"],
     });
   }
 });
@@ -126,7 +170,42 @@ const refused: readonly (readonly [what: string, drop: MissDrop, datagram: Buffe
 ];
 for (const [what, drop, datagram] of refused) {
   test(`a request with ${what} is dropped, and asks nothing of the engine`, () => {
-    assert.deepEqual(decide(datagram), { outcome: drop, asked: [] });
+    const { outcome, asked, charged } = decide(datagram);
+    assert.deepEqual({ outcome, asked }, { outcome: drop, asked: [] });
+    // Only what costs an HMAC is charged to the token, and nothing to the source: its address may be false.
+    assert.deepEqual(charged, drop === "miss_drop_integrity" ? ["token"] : []);
+  });
+}
+
+const valid = request(good);
+const wrong = request(good, { password: "x".repeat(24) });
+const budgetCases: readonly (readonly [what: string, datagram: Buffer, world: World, outcome: MissDrop | undefined])[] =
+  [
+    ["of a token that has used up its budget", valid, { token: false }, "miss_drop_budget_token"],
+    ["of such a token, before integrity is looked at", wrong, { token: false }, "miss_drop_budget_token"],
+    ["of such a token with an assured path", valid, { token: false, hasAssured: true }, undefined],
+    [
+      "of one that has used up that, too",
+      valid,
+      { token: false, assuredToken: false, hasAssured: true },
+      "miss_drop_budget_token",
+    ],
+    ["whose prefix has used up its budget", valid, { source: "prefix" }, "miss_drop_budget_prefix"],
+    ["when the budget of all is used up", valid, { source: "total" }, "miss_drop_budget_total"],
+    ["from such a prefix, of a token with an assured path", valid, { source: "prefix", hasAssured: true }, undefined],
+    [
+      "from such a prefix, of one that has exceeded its budget before",
+      valid,
+      { source: "prefix", assuredToken: false, hasAssured: true },
+      "miss_drop_budget_prefix",
+    ],
+    ["at such a time, of a token with an assured path", valid, { source: "total", hasAssured: true }, undefined],
+  ];
+for (const [what, datagram, world, expected] of budgetCases) {
+  test(`a request ${what} is ${expected === undefined ? "admitted" : "dropped"}`, () => {
+    const { outcome, asked } = decide(datagram, world);
+    assert.equal(outcome, expected);
+    assert.equal(asked.length, expected === undefined ? 3 : 0);
   });
 }
 

@@ -168,6 +168,90 @@ describe("keys new", () => {
   });
 });
 
+describe("keys rotate", () => {
+  test("adds a key that signs in ten minutes, and says when the other retires", async () => {
+    const file = await keyFile("rotated.json");
+    const before = readFileSync(file, "utf8");
+    const { code, stdout, stderr } = await earshot(["keys", "rotate", "--keys", file]);
+    assert.deepEqual([code, stderr], [0, ""]);
+    const date = "\\d{4}-\\d\\d-\\d\\dT\\d\\d:\\d\\d:\\d\\dZ";
+    assert.match(
+      stdout,
+      new RegExp(`rotated\\.json: new key 1, which signs from ${date}\nkey 0 verifies until ${date}\nGive this file`),
+    );
+    assert.equal(statSync(file).mode & 0o777, 0o600);
+    const { keys } = JSON.parse(readFileSync(file, "utf8"));
+    const [old] = JSON.parse(before).keys;
+    assert.deepEqual({ ...keys[0], retires: null }, old);
+    const signsInMs = Date.parse(keys[1].signsFrom) - Date.now();
+    assert.ok(signsInMs > 590_000 && signsInMs <= 601_000, `${signsInMs} ms`);
+    // The longest call of the default configuration, a tick of a token's expiry, and an hour.
+    assert.equal(Date.parse(keys[0].retires) - Date.parse(keys[1].signsFrom), (7200 + 64 + 3600) * 1000);
+    assert.ok(![old.secret, keys[1].secret].some((secret) => stdout.includes(secret)));
+  });
+
+  test("takes the longest call from a flag or from the environment, as transceivers do", async () => {
+    for (const [args, environment] of [
+      [["--max-call-seconds", "60"], { EARSHOT_MAX_CALL_SECONDS: "1000" }],
+      [[], { EARSHOT_MAX_CALL_SECONDS: "60" }],
+    ] as const) {
+      const file = await keyFile(`longest-${args.length}.json`);
+      const { code } = await earshot(["keys", "rotate", "--signs-in", "5", ...args], {
+        EARSHOT_KEYS: file,
+        ...environment,
+      });
+      assert.equal(code, 0);
+      const { keys } = JSON.parse(readFileSync(file, "utf8"));
+      assert.equal(Date.parse(keys[0].retires) - Date.parse(keys[1].signsFrom), (60 + 64 + 3600) * 1000);
+    }
+  });
+
+  test("says what is wrong in one line, and leaves the file as it is", async () => {
+    const file = await keyFile("twice.json");
+    await earshot(["keys", "rotate", "--keys", file, "--signs-in", "3600"]);
+    const before = readFileSync(file, "utf8");
+    const { code, stdout, stderr } = await earshot(["keys", "rotate", "--keys", file]);
+    assert.deepEqual([code, stdout], [1, ""]);
+    assert.match(stderr, /^earshot: KEYS_ROTATING: key file [^\n]+twice\.json: key 1 begins to sign only at [^\n]+\n$/);
+    assert.equal(readFileSync(file, "utf8"), before);
+  });
+
+  test("does not let a key sign before processes can have read it", async () => {
+    const { code, stderr } = await earshot(["keys", "rotate", "--keys", "keys.json", "--signs-in", "4"]);
+    assert.equal(code, 2);
+    assert.match(stderr, /^earshot: USAGE: .*Expected a whole number from 5 to \d+\.\n$/);
+  });
+});
+
+describe("keys list", () => {
+  test("prints states, dates and fingerprints, and no secret", async () => {
+    const file = await keyFile("list.json");
+    await earshot(["keys", "rotate", "--keys", file]);
+    const { keys } = JSON.parse(readFileSync(file, "utf8"));
+    const list = await earshot(["keys", "list", "--keys", file]);
+    assert.deepEqual([list.code, list.stderr], [0, ""]);
+    const [heading, first, second, ...rest] = list.stdout.split("\n");
+    assert.match(heading!, /^id +state +signs from +retires +fingerprint$/);
+    assert.match(first!, new RegExp(`^0 +signing +${keys[0].signsFrom} +${keys[0].retires} +[0-9a-f]{16}$`));
+    assert.match(second!, new RegExp(`^1 +future +${keys[1].signsFrom} +no date +[0-9a-f]{16}$`));
+    assert.deepEqual(rest, [""]);
+
+    const json = await earshot(["keys", "list", "--keys", file, "--json"]);
+    const listed = JSON.parse(json.stdout).keys;
+    assert.deepEqual(
+      listed.map(({ fingerprint: _, ...fields }: { fingerprint: string }) => fields),
+      [
+        { id: 0, state: "signing", signsFrom: keys[0].signsFrom, retires: keys[0].retires },
+        { id: 1, state: "future", signsFrom: keys[1].signsFrom, retires: null },
+      ],
+    );
+    assert.notEqual(listed[0].fingerprint, listed[1].fingerprint);
+    for (const { secret } of keys) {
+      for (const { stdout } of [list, json]) assert.ok(!stdout.includes(secret.slice(0, 8)));
+    }
+  });
+});
+
 describe("token", () => {
   test("inspect reads what make has made", async () => {
     const file = await keyFile("round-trip.json");

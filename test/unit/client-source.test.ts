@@ -35,6 +35,8 @@ for (const host of [
   "fe80::1%eth0",
   "febf::1",
   "::ffff:1.2.3.4",
+  "::1.2.3.4",
+  "::2",
 ]) {
   test(`${host} may not, on any ingress`, () => {
     assert.equal(clientPath(3, false, host, PORT), undefined);

@@ -88,6 +88,15 @@ test("last-seen moves at most once a second", () => {
   assert.equal(flowAt(PATH).lastSeenMs, nowMs);
 });
 
+test("idle time counts from the making of a tentative flow, and from last-seen of an assured one", () => {
+  table.admit(PATH, FIRST, UFRAG);
+  nowMs += 300;
+  assert.equal(table.info(PATH)?.idleMs, 300);
+  table.assure(flowAt(PATH));
+  nowMs += 70;
+  assert.equal(table.info(PATH)?.idleMs, 70);
+});
+
 test("a promoted session starts its 60 s anew", () => {
   table.admit(PATH, FIRST, UFRAG);
   table.assure(flowAt(PATH));
