@@ -72,6 +72,7 @@ const admission: AdmissionOptions = {
   engine,
   cluster: CLUSTER,
   keys: () => ring,
+  isTrunkEnd: () => false,
   findTransceiver: (id) => (id === TRANSCEIVER ? slot : undefined),
   now: Date.now,
   monotonicMs: () => nowMs,

@@ -19,6 +19,8 @@ export interface AdmissionOptions {
   readonly engine: Pick<Engine, "admit" | "offer">;
   readonly cluster: number;
   readonly keys: () => KeyRing;
+  /** Whether the path's source is an address and port of the trunk. */
+  readonly isTrunkEnd: (path: Buffer) => boolean;
   /** The slot of the live transceiver with this id whose epoch ends in these 16 bits. */
   readonly findTransceiver: (id: number, epochLow16: number) => Slot | undefined;
   /** ms since 1970 */
@@ -36,6 +38,7 @@ export function admitMiss(miss: ControlRecord, options: AdmissionOptions): MissD
   const message = readStun(miss.payload);
   const ufrag = message && localUfrag(message);
   if (message === undefined || ufrag === undefined) return "miss_drop_stun";
+  if (options.isTrunkEnd(miss.path)) return "miss_drop_source";
 
   const opened = openToken(ufrag, options.keys());
   if (!opened.ok) return "miss_drop_token";

@@ -63,6 +63,11 @@ export class ControlPort {
     this.#socket.on("error", () => {});
   }
 
+  /** As bound. */
+  get port(): number {
+    return this.#socket.address().port;
+  }
+
   async close(): Promise<void> {
     await new Promise<void>((resolve) => this.#socket.close(() => resolve()));
   }

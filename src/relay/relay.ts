@@ -28,6 +28,7 @@ import {
   TENTATIVE_SHARE,
 } from "./limits.ts";
 import { relayRegistry } from "./relay-metrics.ts";
+import { TrunkEnds } from "./trunk-ends.ts";
 import { UfragPaths } from "./ufrag-paths.ts";
 
 export interface RelayOptions {
@@ -54,9 +55,11 @@ export class Relay {
   readonly #counters = new ControlCounters();
   readonly #controlPort: ControlPort;
   readonly #directory: Directory;
+  readonly #trunkEnds = new TrunkEnds();
   readonly #hash = new KeyedHash();
   readonly #paths: UfragPaths;
   readonly #admission: AdmissionOptions;
+  readonly #trunkAddress: string;
   #keys: KeyRing;
   #timer: NodeJS.Timeout | undefined;
   #drainAgain: NodeJS.Immediate | undefined;
@@ -64,6 +67,7 @@ export class Relay {
 
   constructor(options: RelayOptions) {
     this.#logger = options.logger;
+    this.#trunkAddress = options.trunk.address;
     this.#keys = options.keys;
     const keys = (): KeyRing => this.#keys;
     const relayId = randomInt(1, 2 ** 24);
@@ -96,6 +100,7 @@ export class Relay {
       engine: this.#engine,
       cluster: options.cluster,
       keys,
+      isTrunkEnd: (path) => this.#trunkEnds.has(path),
       findTransceiver: (id, epochLow16) => this.#directory.find(id, epochLow16),
       now: Date.now,
       monotonicMs: () => performance.now(),
@@ -131,6 +136,7 @@ export class Relay {
       await this.#controlPort.close();
       throw error;
     }
+    this.#trunkEnds.setRelay(this.#trunkAddress, [this.#controlPort.port, ...this.#engine.trunkPorts]);
     for (const warning of this.#engine.warnings) this.#logger.warn(warning);
     this.#timer = setInterval(() => {
       this.#engine.expire();
@@ -157,6 +163,7 @@ export class Relay {
 
   /** Replaces the list of transceivers. The relay must have been started. */
   setDirectory(entries: readonly DirectoryEntry[]): void {
+    this.#trunkEnds.setTransceivers(entries);
     this.#directory.set(entries);
   }
 

@@ -79,6 +79,7 @@ export class AdmissionScene {
       engine: { admit: (path, slot, ufrag) => this.flows.admit(path, slot, ufrag), offer: () => true },
       cluster: CLUSTER,
       keys: () => this.#ring,
+      isTrunkEnd: () => false,
       findTransceiver: (id) => (id === TRANSCEIVER.id ? TRANSCEIVER.slot : undefined),
       now: Date.now,
       monotonicMs: () => this.nowMs,

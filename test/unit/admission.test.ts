@@ -105,6 +105,7 @@ function decide(payload: Buffer, world: World = {}) {
     },
     cluster: CLUSTER,
     keys: () => ring,
+    isTrunkEnd: () => engine.isTrunkEnd ?? false,
     findTransceiver: (id, low16) => (id === TRANSCEIVER && low16 === Number(EPOCH & 0xffffn) ? SLOT : undefined),
     now: () => NOW,
     monotonicMs: () => MONOTONIC,
@@ -208,6 +209,11 @@ for (const [what, datagram, world, expected] of budgetCases) {
     assert.equal(asked.length, expected === undefined ? 3 : 0);
   });
 }
+
+test("an address and port of the trunk get no flow, whatever they sign", () => {
+  assert.deepEqual(decide(request(good), { isTrunkEnd: true }), { outcome: "miss_drop_source", asked: [] });
+  assert.equal(decide(request(good), { isTrunkEnd: false }).outcome, undefined);
+});
 
 test("a full table, a used-up quota and a full queue are counted apart", () => {
   assert.equal(decide(request(good), { admit: "table-full" }).outcome, "miss_drop_table_full");

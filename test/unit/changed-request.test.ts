@@ -63,6 +63,7 @@ const options: AdmissionOptions = {
   cluster: CLUSTER,
   keys: () => ring,
   // Any transceiver and any epoch will do: what is inside a token must not be what saves us.
+  isTrunkEnd: () => false,
   findTransceiver: () => SLOT,
   now: () => NOW,
   monotonicMs: () => NOW,
