@@ -69,6 +69,7 @@ function request(ufrag: string, fields: RequestFields = {}): Buffer {
 const hash = new KeyedHash();
 
 interface World {
+  readonly isTrunkEnd?: boolean;
   readonly admit?: AdmitResult;
   readonly offer?: boolean;
   /** Whether the token's budget has room, and the one for what exceeds it. */
@@ -105,7 +106,7 @@ function decide(payload: Buffer, world: World = {}) {
     },
     cluster: CLUSTER,
     keys: () => ring,
-    isTrunkEnd: () => engine.isTrunkEnd ?? false,
+    isTrunkEnd: () => world.isTrunkEnd ?? false,
     findTransceiver: (id, low16) => (id === TRANSCEIVER && low16 === Number(EPOCH & 0xffffn) ? SLOT : undefined),
     now: () => NOW,
     monotonicMs: () => MONOTONIC,
@@ -211,7 +212,8 @@ for (const [what, datagram, world, expected] of budgetCases) {
 }
 
 test("an address and port of the trunk get no flow, whatever they sign", () => {
-  assert.deepEqual(decide(request(good), { isTrunkEnd: true }), { outcome: "miss_drop_source", asked: [] });
+  const { outcome, asked, charged } = decide(request(good), { isTrunkEnd: true });
+  assert.deepEqual({ outcome, asked, charged }, { outcome: "miss_drop_source", asked: [], charged: [] });
   assert.equal(decide(request(good), { isTrunkEnd: false }).outcome, undefined);
 });
 
