@@ -13,13 +13,15 @@ import { addonState, buildAddon, buildTypeScript, capture, isTypeScriptStale, ro
 
 const MINIMUM_NODE = [20, 19];
 
-/** Debian's packages, each with a program that is there once it is installed. */
+/** Debian's packages, each with a program, or a file by its whole path, that is there once it is installed. */
 const BUILD_TOOLS = { make: "make", "g++": "g++", python3: "python3" };
 const TEST_TOOLS = {
   "redis-server": "redis-server",
   chromium: "chromium",
   "firefox-esr": "firefox-esr",
   "clang-format": "clang-format",
+  clang: "clang++",
+  "libclang-rt-dev": "/var/lib/dpkg/info/libclang-rt-dev.list",
   iproute2: "ip",
   nftables: "nft",
 };
@@ -51,8 +53,10 @@ function isOnPath(program) {
   });
 }
 
+const isThere = (what) => (path.isAbsolute(what) ? existsSync(what) : isOnPath(what));
+
 function installTools(tools) {
-  const missing = Object.keys(tools).filter((name) => !isOnPath(tools[name]));
+  const missing = Object.keys(tools).filter((name) => !isThere(tools[name]));
   if (missing.length === 0) return;
   const list = missing.join(" ");
   if (!isOnPath("apt-get"))
@@ -71,7 +75,7 @@ function installTools(tools) {
     const { ok, output } = capture("apt-get", args, { env });
     if (!ok) fail(`apt-get ${args.join(" ")} failed\n${output}`);
   }
-  const still = missing.filter((name) => !isOnPath(tools[name]));
+  const still = missing.filter((name) => !isThere(tools[name]));
   if (still.length > 0) fail(`apt-get succeeded, but these are still missing: ${still.join(" ")}`);
 }
 

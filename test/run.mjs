@@ -28,11 +28,13 @@ const STAGES = {
   lint: () => one("lint", "npm", ["run", "--silent", "lint"]),
   build: buildAll,
   generated,
-  native: () => each(["run", "run-asan"], nativeTests),
+  native: () => each(["run", "run-asan", "run-tsan"], nativeTests),
+  fuzz: () => fuzz(FUZZ_SECONDS),
   unit: () => testFiles("unit", { concurrency: 2, timeoutMs: 60_000 }),
   conformance: () => testFiles("conformance", { concurrency: 2, timeoutMs: 120_000 }),
   differential: () => testFiles("differential", { concurrency: 2, timeoutMs: 120_000 }),
   integration: () => testFiles("integration", { concurrency: 2, timeoutMs: 180_000 }),
+  security: () => testFiles("security", { concurrency: 1, timeoutMs: 180_000 }),
   browser: () => testFiles("browser", { concurrency: 1, timeoutMs: 180_000 }),
 };
 
@@ -80,6 +82,19 @@ async function nativeTests(target) {
   print(`  ${ok ? "ok  " : "FAIL"} make ${target} (${passed} passed)`);
   const counts = { passed: Number(passed), failed: Number(failed), skipped: 0 };
   return ok || counts.failed > 0 ? counts : add(counts, { ...nothing, failed: 1 });
+}
+
+/** Enough to see that every driver still runs; `npm run fuzz` takes as long as it is given. */
+const FUZZ_SECONDS = 8;
+
+async function fuzz(seconds) {
+  built ??= buildStale();
+  if (built.failed > 0) return outcome("fuzz: not run, the build failed", false);
+  return one(`fuzz drivers, ${seconds} s each`, process.execPath, [
+    "dist/test/fuzz/fuzz.js",
+    "--seconds",
+    `${seconds}`,
+  ]);
 }
 
 function attempt(title, work) {

@@ -8,7 +8,8 @@ export interface Source {
 
 /** To be called before a system is opened: the compiler would hold its event loop up. */
 export function prepareSpoofing(): void {
-  if (process.getuid?.() !== 0) throw new Error("raw sockets are needed to send in somebody else's name: run this as root");
+  if (process.getuid?.() !== 0)
+    throw new Error("raw sockets are needed to send in somebody else's name: run this as root");
   buildLoadTools();
 }
 

@@ -113,14 +113,19 @@ export class System {
     return (await this.metrics(index)).sum(`earshot_transceiver_${name}_total`);
   }
 
-  /** Until the relay has read so many client datagrams in all, and what came of them has arrived where it would. */
-  async quiet(received: number): Promise<void> {
+  /** Until the relay has read so many client datagrams in all, and decided on each. */
+  async read(received: number): Promise<void> {
     await eventually(
       `${received} datagrams at the relay`,
       () => this.relayMetrics(),
       (metrics) =>
         metrics.sum("earshot_relay_up_received_total") >= received && metrics.sum("earshot_relay_held") === 0,
     );
+  }
+
+  /** The same, and what came of them has arrived where it would. */
+  async quiet(received: number): Promise<void> {
+    await this.read(received);
     await sleep(QUIET_MS);
   }
 

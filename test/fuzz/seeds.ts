@@ -1,0 +1,76 @@
+/** Owns what each fuzz driver starts from: the RFC's samples, the test vectors, our own writers' output, and the corpora. */
+import { readFileSync } from "node:fs";
+import { deriveKeys } from "../../src/keys/key-ring.ts";
+import { STUN_CLASS } from "../../src/stun/stun-reader.ts";
+import { TrunkWriter } from "../../src/trunk/datagram.ts";
+import { DIRECTION, type Direction, FRAME_KIND } from "../../src/trunk/frame.ts";
+import { pathBytes } from "../../src/trunk/path.ts";
+import { bindingRequest, stunMessage, tokenUfrag } from "../kit/datagrams.ts";
+import { stunCorpus } from "../kit/stun-corpus.ts";
+import * as rfc5769 from "../vectors/rfc5769.ts";
+
+const vectors = JSON.parse(
+  readFileSync(new URL("../../../test/vectors/trunk-v1.json", import.meta.url), "utf8"),
+) as Record<string, string>;
+const vector = (name: string): Buffer => Buffer.from(vectors[name]!, "hex");
+
+const keys = deriveKeys({ id: 3, secret: Buffer.alloc(32, 1), signs: true });
+const transceiver = { id: 0x0a0b0c0d, epoch: 1_770_000_000_000n, cluster: 0x0102 };
+const ufrag = Buffer.from(tokenUfrag(keys, transceiver));
+const paths = ["192.0.2.1", "127.0.0.1", "0.0.0.0", "224.0.0.1", "2001:db8::1", "::1", "::", "fe80::1", "ff02::1"].map(
+  (host) => pathBytes(7, host, 32_853),
+);
+
+/** A datagram of each kind of frame that this direction has, and one with all of them. */
+function trunkDatagrams(direction: Direction, kinds: readonly number[]): Buffer[] {
+  const writer = new TrunkWriter({
+    direction,
+    cluster: 0x0102,
+    senderId: 0x00abcd02,
+    targetId: transceiver.id,
+    targetEpoch: 1,
+    senderEpoch: transceiver.epoch,
+    keys: () => keys,
+  });
+  const append = (kind: number): void => {
+    for (const path of [paths[0], paths[4], undefined]) {
+      for (const payload of [ufrag, Buffer.alloc(8), Buffer.alloc(9), Buffer.alloc(0)])
+        writer.append(kind, path, payload);
+    }
+  };
+  const alone = kinds.flatMap((kind) => {
+    append(kind);
+    return writer.flush();
+  });
+  for (const kind of kinds) append(kind);
+  return [...alone, ...writer.flush()];
+}
+
+const { data, promote, flowEnd, unknownPath, assert, ping, pong, drain } = FRAME_KIND;
+
+/** By the name of the driver. */
+export const SEEDS: Readonly<Record<string, () => readonly Buffer[]>> = {
+  client_datagram: () => [
+    rfc5769.SAMPLE_REQUEST,
+    rfc5769.SAMPLE_IPV4_RESPONSE,
+    rfc5769.SAMPLE_IPV6_RESPONSE,
+    rfc5769.SAMPLE_LONG_TERM_REQUEST,
+    bindingRequest(ufrag.toString(), { password: "a password of no matter" }),
+    ...Object.values(STUN_CLASS).map((each) => stunMessage(each)),
+    ...stunCorpus(),
+  ],
+  token: () => [
+    Buffer.from(vectors.ufrag!),
+    ufrag,
+    Buffer.concat([vector("token"), Buffer.alloc(8)]),
+    Buffer.alloc(32, "A"),
+    Buffer.alloc(32, "/"),
+  ],
+  trunk_datagram: () => [
+    vector("upDatagram"),
+    vector("downDatagram"),
+    ...trunkDatagrams(DIRECTION.up, [data, unknownPath, ping]),
+    ...trunkDatagrams(DIRECTION.down, [data, promote, flowEnd, assert, pong, drain]),
+  ],
+  path: () => [vector("pathV4"), vector("pathV6"), ...paths],
+};
