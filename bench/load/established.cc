@@ -1,0 +1,243 @@
+#include "established.h"
+
+#include <arpa/inet.h>
+#include <sched.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstring>
+#include <fstream>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "bytes.h"
+#include "client_socket.h"
+#include "clock.h"
+#include "destination.h"
+#include "hex.h"
+
+namespace earshot::load {
+namespace {
+
+constexpr uint64_t kMostSeconds = 120;
+constexpr uint64_t kMostPerSecond = 1'000'000;
+
+// An answer may take this long after the last datagram; what comes later counts as lost.
+constexpr uint64_t kLingerNs = kSecondNs;
+// Between two looks at the clock and the socket. Shorter is a core of its own; what waits meanwhile has its time of
+// arrival from the kernel.
+constexpr uint64_t kStepNs = 200'000;
+
+constexpr size_t kTransactionIdAt = 8;
+constexpr size_t kTransactionIdBytes = 12;
+constexpr uint64_t kRequestAgainNs = kSecondNs / 2;
+
+// What a datagram says, behind 12 bytes of RTP header.
+constexpr size_t kRunAt = 12, kIndexAt = 16, kSentAt = 24, kLeastBytes = 32;
+
+struct Flow {
+  uint32_t client;  // network byte order
+  std::vector<uint8_t> request;
+  bool answered = false;
+};
+
+std::vector<Flow> read_flows(const std::string& file) {
+  std::vector<Flow> flows;
+  std::ifstream in(file);
+  for (std::string client, hex; in >> client >> hex;) {
+    in_addr address{};
+    Flow flow{0, from_hex(hex)};
+    if (inet_pton(AF_INET, client.c_str(), &address) != 1 || flow.request.size() > ClientSocket::kMaxPayload ||
+        flow.request.size() < kTransactionIdAt + kTransactionIdBytes) {
+      fail("no flow in " + file + ": " + client);
+    }
+    flow.client = address.s_addr;
+    flows.push_back(std::move(flow));
+  }
+  if (flows.empty()) fail("no flows in " + file);
+  return flows;
+}
+
+std::string transaction_of(const uint8_t* message) {
+  return std::string(reinterpret_cast<const char*>(message) + kTransactionIdAt, kTransactionIdBytes);
+}
+
+// Sends each flow's request, again while it is not answered, until all are or the time is up. Returns how many it sent.
+uint64_t set_up(ClientSocket& socket, std::vector<Flow>& flows, uint64_t rate, uint64_t seconds) {
+  std::unordered_map<std::string, Flow*> waiting;
+  for (Flow& flow : flows) waiting[transaction_of(flow.request.data())] = &flow;
+  const uint64_t end = steady_ns() + seconds * kSecondNs;
+  uint64_t all_sent = 0;
+  while (!waiting.empty()) {
+    const uint64_t start = steady_ns();
+    if (start >= end) fail(std::to_string(waiting.size()) + " flows were not answered");
+    const Pace pace(rate, start);
+    uint64_t sent = 0;
+    for (size_t at = 0; at < flows.size() || steady_ns() < start + kRequestAgainNs;) {
+      for (const uint64_t due = pace.due(steady_ns()); at < flows.size() && sent < due; at++) {
+        const Flow& flow = flows[at];
+        if (flow.answered) continue;
+        std::copy(flow.request.begin(), flow.request.end(), socket.payload(0));
+        socket.set(0, flow.client, flow.request.size());
+        const unsigned taken = socket.send(1);
+        sent += taken;
+        all_sent += taken;
+      }
+      for (unsigned got = socket.receive(), i = 0; i < got; i++) {
+        const ClientSocket::Received each = socket.received(i);
+        if (each.length < kTransactionIdAt + kTransactionIdBytes) continue;
+        const auto found = waiting.find(transaction_of(each.bytes));
+        if (found == waiting.end() || found->second->client != each.client) continue;
+        found->second->answered = true;
+        waiting.erase(found);
+      }
+      if (waiting.empty()) break;
+      sleep_ns(kStepNs);
+    }
+  }
+  return all_sent;
+}
+
+struct Result {
+  uint64_t set_up_sent = 0;
+  uint64_t sent = 0;
+  uint64_t received = 0;
+  uint64_t duplicates = 0;
+  uint64_t strange = 0;  // not an echo of this run, or at another client than it belongs to
+  uint64_t latest_ns = 0;
+  double seconds = 0;
+  std::vector<uint32_t> round_trips_us10;  // tenths of a microsecond
+};
+
+class Run {
+ public:
+  Run(ClientSocket& socket, const std::vector<Flow>& flows, uint64_t total, size_t bytes)
+      : socket_(socket), flows_(flows), seen_(total), bytes_(bytes), id_(static_cast<uint32_t>(steady_ns())) {
+    result_.round_trips_us10.reserve(total);
+  }
+
+  Result go(uint64_t per_second) {
+    const uint64_t start = steady_ns();
+    const Pace pace(per_second, start);
+    for (uint64_t end = ~uint64_t{0}; steady_ns() < end;) {
+      const uint64_t due = std::min<uint64_t>(pace.due(steady_ns()), seen_.size());
+      while (next_ < due) send(static_cast<unsigned>(std::min<uint64_t>(due - next_, ClientSocket::kSendBatch)), pace);
+      while (receive()) {
+      }
+      if (next_ == seen_.size() && end == ~uint64_t{0}) {
+        result_.seconds = static_cast<double>(steady_ns() - start) / kSecondNs;
+        end = steady_ns() + kLingerNs;
+      }
+      sleep_ns(kStepNs);
+    }
+    return std::move(result_);
+  }
+
+ private:
+  void send(unsigned count, const Pace& pace) {
+    result_.latest_ns = std::max(result_.latest_ns, steady_ns() - pace.time_of(next_));
+    const uint64_t now = clock_ns(CLOCK_REALTIME);
+    for (unsigned i = 0; i < count; i++) {
+      const uint64_t index = next_ + i;
+      const uint64_t flow = index % flows_.size();
+      uint8_t* const out = socket_.payload(i);
+      out[0] = 0x80;  // RTP version 2
+      out[1] = 111;   // a dynamic payload type
+      write_u16(out + 2, static_cast<uint16_t>(index / flows_.size()));
+      write_u32(out + 4, static_cast<uint32_t>(index / flows_.size() * 960));
+      write_u32(out + 8, static_cast<uint32_t>(flow));
+      write_u32(out + kRunAt, id_);
+      write_u64(out + kIndexAt, index);
+      write_u64(out + kSentAt, now);
+      socket_.set(i, flows_[flow].client, bytes_);
+    }
+    next_ += count;
+    result_.sent += socket_.send(count);
+  }
+
+  // Whether there may be more.
+  bool receive() {
+    const unsigned got = socket_.receive();
+    for (unsigned i = 0; i < got; i++) {
+      const ClientSocket::Received each = socket_.received(i);
+      const uint64_t index = each.length == bytes_ ? read_u64(each.bytes + kIndexAt) : ~uint64_t{0};
+      if (index >= next_ || read_u32(each.bytes + kRunAt) != id_ ||
+          each.client != flows_[index % flows_.size()].client) {
+        result_.strange++;
+      } else if (seen_[index]) {
+        result_.duplicates++;
+      } else {
+        seen_[index] = true;
+        result_.received++;
+        const uint64_t took_ns = each.arrived_ns - read_u64(each.bytes + kSentAt);
+        result_.round_trips_us10.push_back(static_cast<uint32_t>(std::min<uint64_t>(took_ns / 100, ~uint32_t{0})));
+      }
+    }
+    return got == ClientSocket::kReceiveBatch;
+  }
+
+  ClientSocket& socket_;
+  const std::vector<Flow>& flows_;
+  std::vector<bool> seen_;
+  const size_t bytes_;
+  const uint32_t id_;
+  uint64_t next_ = 0;
+  Result result_;
+};
+
+// Sorts as far as it must.
+double quantile_us(std::vector<uint32_t>& values, double q) {
+  if (values.empty()) return 0;
+  const auto at = static_cast<size_t>(q * static_cast<double>(values.size() - 1));
+  std::nth_element(values.begin(), values.begin() + static_cast<ptrdiff_t>(at), values.end());
+  return values[at] / 10.0;
+}
+
+void print(Result& result, uint32_t own_drops) {
+  const uint64_t lost = result.sent - result.received;
+  std::printf(
+      "{\"setUpSent\":%llu,\"sent\":%llu,\"received\":%llu,\"lost\":%llu,\"duplicates\":%llu,\"strange\":%llu,"
+      "\"ownKernelDrops\":%u,"
+      "\"perSecond\":%.0f,\"latestUs\":%.1f,",
+      static_cast<unsigned long long>(result.set_up_sent), static_cast<unsigned long long>(result.sent),
+      static_cast<unsigned long long>(result.received), static_cast<unsigned long long>(lost),
+      static_cast<unsigned long long>(result.duplicates), static_cast<unsigned long long>(result.strange), own_drops,
+      result.seconds > 0 ? static_cast<double>(result.sent) / result.seconds : 0,
+      static_cast<double>(result.latest_ns) / 1000);
+  auto& values = result.round_trips_us10;
+  const double p50 = quantile_us(values, 0.5), p99 = quantile_us(values, 0.99), p999 = quantile_us(values, 0.999);
+  std::printf("\"p50Us\":%.1f,\"p99Us\":%.1f,\"p999Us\":%.1f,\"maxUs\":%.1f}\n", p50, p99, p999,
+              quantile_us(values, 1));
+}
+
+}  // namespace
+
+void established(Options& options) {
+  const std::string to = options.text("to");
+  const auto port = static_cast<uint16_t>(options.number("port", 0, 1, 65535));
+  if (port == 0) fail("--port needs a value");
+  const sockaddr_in destination = permitted_destination(to, port);
+  std::vector<Flow> flows = read_flows(options.text("flows"));
+  const auto client_port = static_cast<uint16_t>(options.number("client-port", 40'000, 1024, 65535));
+  const uint64_t rate = options.number("rate", 50, 1, 10'000);
+  const uint64_t seconds = options.number("seconds", 5, 0, kMostSeconds);
+  const uint64_t bytes = options.number("bytes", 120, kLeastBytes, ClientSocket::kMaxPayload);
+  const uint64_t set_up_seconds = options.number("set-up-seconds", 0, 0, kMostSeconds);
+  const uint64_t set_up_rate = options.number("set-up-rate", 1000, 1, 100'000);
+  const bool realtime = options.flag("realtime");
+  options.done();
+  if (rate * flows.size() > kMostPerSecond) fail("more than a million datagrams per second");
+  const sched_param priority{.sched_priority = 10};
+  if (realtime && sched_setscheduler(0, SCHED_FIFO, &priority) != 0) fail("no realtime priority, which needs root");
+
+  ClientSocket socket(destination, client_port);
+  const uint64_t set_up_sent = set_up_seconds > 0 ? set_up(socket, flows, set_up_rate, set_up_seconds) : 0;
+  const uint64_t per_second = rate * flows.size();
+  Run run(socket, flows, per_second * seconds, bytes);
+  Result result = run.go(per_second);
+  result.set_up_sent = set_up_sent;
+  print(result, socket.kernel_drops());
+}
+
+}  // namespace earshot::load

@@ -1,0 +1,159 @@
+/** The load tools of bench/load, as promises: builds them, runs the generator, and keeps an echo transceiver. */
+import { type ChildProcessWithoutNullStreams, execFile, spawn, spawnSync } from "node:child_process";
+import { mkdirSync } from "node:fs";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import type { DerivedKeys } from "../../src/keys/key-ring.ts";
+import { packageRoot } from "../../src/package-root.ts";
+
+const at = (file: string): string => fileURLToPath(new URL(file, packageRoot));
+const LOAD = at("build/load/load");
+const ECHO = at("build/load/echo");
+/** Beyond what a mode's own --seconds allow. */
+const LONGEST_RUN_MS = 300_000;
+
+/** Where a program runs, and how urgently. */
+export interface Seat {
+  /** The one CPU that it may use; any if absent. */
+  readonly cpu?: number | undefined;
+  /** Before everything else on that CPU, as if it had a machine of its own. Needs root. */
+  readonly realtime?: boolean | undefined;
+}
+
+/** Throws with the compiler's output. Safe to call from several processes at once. */
+export function buildLoadTools(): void {
+  mkdirSync(at("build"), { recursive: true });
+  const { status, stdout, stderr, error } = spawnSync(
+    "flock",
+    [at("build/.load-lock"), "make", "--silent", "-C", at("bench/load")],
+    { encoding: "utf8" },
+  );
+  if (status !== 0) throw new Error(`bench/load does not compile\n${error?.message ?? ""}${stdout}${stderr}`);
+}
+
+export interface EstablishedResult {
+  /** Binding requests before the measurement, those that were sent again too. */
+  readonly setUpSent: number;
+  readonly sent: number;
+  readonly received: number;
+  /** Sent, and not back one second after the last was sent. */
+  readonly lost: number;
+  readonly duplicates: number;
+  /** Not an echo of this run, or at another client than it belongs to. */
+  readonly strange: number;
+  /** Echoes that found no room at the generator, within `lost`. */
+  readonly ownKernelDrops: number;
+  readonly perSecond: number;
+  /** How late the latest datagram was sent. */
+  readonly latestUs: number;
+  /** From sending until the echo is back in the kernel. */
+  readonly p50Us: number;
+  readonly p99Us: number;
+  readonly p999Us: number;
+  readonly maxUs: number;
+}
+
+export interface FloodResult {
+  readonly sent: number;
+  readonly refused: number;
+  readonly seconds: number;
+  readonly perSecond: number;
+}
+
+/** Runs the generator. Options without a value are flags; those that are undefined or false are left out. */
+export async function runLoad<Result>(
+  mode: string,
+  options: Readonly<Record<string, string | number | boolean | undefined>>,
+  { cpu, realtime }: Seat = {},
+  input?: string,
+): Promise<Result> {
+  const args = Object.entries({ ...options, realtime }).flatMap(([name, value]) => {
+    if (value === undefined || value === false) return [];
+    return value === true ? [`--${name}`] : [`--${name}`, String(value)];
+  });
+  const [program, ...rest] = seated(cpu, LOAD, mode, ...args) as [string, ...string[]];
+  const running = promisify(execFile)(program, rest, { timeout: LONGEST_RUN_MS });
+  running.child.stdin?.end(input ?? "");
+  const { stdout } = await running;
+  return JSON.parse(stdout) as Result;
+}
+
+/** The command with its CPU in front of it. */
+export function seated(cpu: number | undefined, ...command: string[]): string[] {
+  return cpu === undefined ? command : ["taskset", "--cpu-list", String(cpu), ...command];
+}
+
+export interface EchoCounts {
+  /** Trunk datagrams. */
+  readonly received: number;
+  /** Not for it, or not authentic. */
+  readonly refused: number;
+  readonly frames: number;
+  readonly unreadable: number;
+  /** Binding requests, each answered with success. */
+  readonly requests: number;
+  readonly echoed: number;
+  readonly pings: number;
+  /** But for pongs. */
+  readonly framesSent: number;
+  /** Trunk datagrams to workers, and to a relay's control plane. */
+  readonly sent: number;
+  readonly sentToControl: number;
+  readonly sendFailed: number;
+  readonly kernelDrops: number;
+}
+
+export interface EchoOptions extends Seat {
+  readonly cluster: number;
+  readonly id: number;
+  readonly epoch: bigint;
+  readonly keys: DerivedKeys;
+  /** Also sends, after each batch, one of everything that a relay has to drop. */
+  readonly mischief?: boolean | undefined;
+}
+
+/** A transceiver that answers every Binding request and echoes the rest. */
+export class EchoTransceiver {
+  readonly port: number;
+  readonly #child: ChildProcessWithoutNullStreams;
+  readonly #lines: AsyncIterator<string>;
+
+  private constructor(child: ChildProcessWithoutNullStreams, lines: AsyncIterator<string>, port: number) {
+    this.#child = child;
+    this.#lines = lines;
+    this.port = port;
+  }
+
+  static async start(options: EchoOptions): Promise<EchoTransceiver> {
+    const { cluster, id, epoch, keys } = options;
+    const own = ["--cluster", String(cluster), "--id", String(id), "--epoch", String(epoch)];
+    if (options.realtime === true) own.push("--realtime");
+    if (options.mischief === true) own.push("--mischief");
+    const [program, ...args] = seated(options.cpu, ECHO, ...own) as [string, ...string[]];
+    const child = spawn(program, args, { stdio: "pipe" });
+    child.stderr.pipe(process.stderr);
+    const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+    // On stdin, because everybody may read a command line.
+    child.stdin.write(`${keys.id} ${keys.trunkUp.toString("hex")} ${keys.trunkDown.toString("hex")}\n`);
+    const { port } = (await nextLine(lines)) as { port: number };
+    return new EchoTransceiver(child, lines, port);
+  }
+
+  async counts(): Promise<EchoCounts> {
+    this.#child.stdin.write("\n");
+    return (await nextLine(this.#lines)) as EchoCounts;
+  }
+
+  async stop(): Promise<void> {
+    const ended = new Promise<void>((resolve) => this.#child.once("close", () => resolve()));
+    this.#child.stdin.end();
+    await ended;
+  }
+}
+
+async function nextLine(lines: AsyncIterator<string>): Promise<unknown> {
+  const { done, value } = await lines.next();
+  if (done) throw new Error("the echo transceiver has ended");
+  return JSON.parse(value);
+}
