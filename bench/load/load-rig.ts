@@ -152,12 +152,22 @@ export class LoadRig {
     );
   }
 
-  /** Strangers send for so long, as fast as they can if no rate is given. */
-  flood(kind: FloodKind, seconds: number, rate?: number): Promise<FloodResult> {
+  /** Strangers send for so long, or so many; as fast as they can if no rate is given. */
+  flood(kind: FloodKind, seconds: number, limits: { rate?: number; count?: number } = {}): Promise<FloodResult> {
     const flows = kind === "forged" || kind === "replay" ? this.flowsFile : undefined;
     // Strangers have machines of their own too: where they share ours, they take what is left of it.
-    const options = { ...this.#target, sources: this.#options.network.strangers, flows, rate, seconds, nice: 19 };
+    const options = { ...this.#target, ...limits, sources: this.#options.network.strangers, flows, seconds, nice: 19 };
     return runLoad(kind, options, { cpu: this.#options.seat?.cpu });
+  }
+
+  /** The relay stands still, and its sockets fill, until `body` is done. */
+  async standingStill<Result>(body: () => Promise<Result>): Promise<Result> {
+    process.kill(this.relayPid, "SIGSTOP");
+    try {
+      return await body();
+    } finally {
+      process.kill(this.relayPid, "SIGCONT");
+    }
   }
 
   async snapshot(): Promise<Snapshot> {

@@ -101,9 +101,7 @@ for (const [engine, workers] of [
 /** The relay stands still in the middle of everything, and both of its buffers run over. */
 async function stand(rig: LoadRig): Promise<void> {
   await sleep((SECONDS * 1_000) / 2);
-  process.kill(rig.relayPid, "SIGSTOP");
-  await sleep(STILL_MS);
-  process.kill(rig.relayPid, "SIGCONT");
+  await rig.standingStill(() => sleep(STILL_MS));
 }
 
 /** Clients that nobody has invited, and somebody who has found the trunk. */

@@ -71,6 +71,7 @@ struct Table {
         Flow* flow = flows.find(path, hash);
         if (flow == nullptr) continue;
         held.push_back({flow, n});
+        if (directory.live(flow->owner) == nullptr) continue;  // nothing comes from it any more
         if (random.chance(20)) flows.assure(flow, hash, now.load());
         if (random.chance(50)) flows.seen(flow, now.load());
       }
