@@ -289,6 +289,14 @@ bool FlowTable::end(const Path& path, Slot slot, uint64_t ufrag, Tick now) {
   return false;
 }
 
+// A pending session whose transceiver has left the directory can be neither promoted nor ended, and its owner may live
+// for hours: without this it would hold its directory slot for as long.
+void FlowTable::forget_gone_pending(const Flow& flow) {
+  if (flow.pending == kNoSlot || directory_.live(flow.pending) != nullptr) return;
+  const uint64_t hash = hash_path(flow.path);
+  replace(find_cell(flow.path, hash), hash, owner_of(flow), Claim{}, {});  // without a spare entry: the next time round
+}
+
 uint32_t FlowTable::expire(Tick now) {
   const uint32_t step = capacity_ / 50 + 64;
   uint32_t removed = 0;
@@ -298,7 +306,10 @@ uint32_t FlowTable::expire(Tick now) {
     uint32_t state = flow.state.load(std::memory_order_acquire);
     if ((state & Flow::kDead) != 0) continue;
     const bool assured = (state & Flow::kAssured) != 0;
-    if (ticks_since_seen(state, now) <= ticks_of_ms(assured ? kIdleMs : kTentativeMs)) continue;
+    if (ticks_since_seen(state, now) <= ticks_of_ms(assured ? kIdleMs : kTentativeMs)) {
+      forget_gone_pending(flow);
+      continue;
+    }
     // A worker that assures it just now wins.
     if (!flow.state.compare_exchange_strong(state, state | Flow::kDead, std::memory_order_acq_rel)) continue;
     const uint64_t hash = hash_path(flow.path);

@@ -103,7 +103,8 @@ class FlowTable {
   bool promote(const Path& path, Slot slot, uint64_t ufrag, Tick now);
   // Takes the ufrag from the owner's or the pending session's claim; a claim ends with its last ufrag.
   bool end(const Path& path, Slot slot, uint64_t ufrag, Tick now);
-  // Looks at the next part of the table; the whole of it is seen about every 5 s if called ten times a second.
+  // Looks at the next part of the table; the whole of it is seen about every 5 s if called ten times a second. Removes
+  // flows that nobody has used for too long, and pending sessions whose transceiver is gone.
   uint32_t expire(Tick now);
   const Flow* find(const Path& path) const { return find(path, hash_path(path)); }
   // Since the owner of an assured flow was last seen, or since a tentative one was made.
@@ -141,6 +142,7 @@ class FlowTable {
   bool replace(std::atomic<uint32_t>* cell, uint64_t hash, const Claim& owner, const Claim& pending,
                std::optional<uint32_t> state);
   void remove(std::atomic<uint32_t>* cell);
+  void forget_gone_pending(const Flow& flow);
   void bury(uint32_t index, uint32_t last_state);
   uint32_t tentative() const { return tentative_made_ - tentative_gone_ - assured_.load(std::memory_order_acquire); }
 

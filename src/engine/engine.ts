@@ -134,7 +134,10 @@ export interface Engine {
    * the flow goes, or the pending session steps up as its tentative owner. False if neither has it.
    */
   end(path: Buffer, slot: Slot, ufrag: string): boolean;
-  /** One step of the incremental scan that removes idle and unanswered flows. Returns how many it removed. */
+  /**
+   * One step of the incremental scan that removes idle and unanswered flows, and pending sessions whose transceiver is
+   * retired. Returns how many flows it removed.
+   */
   expire(): number;
 
   flow(path: Buffer): FlowInfo | undefined;

@@ -93,7 +93,7 @@ export function flowEndCases(make: MakeEngine): void {
       await rig.expect({ down_received: 1, down_drop_sender: 1 });
     }));
 
-  test("a retired pending session gets no copies, and its requests miss", () =>
+  test("a retired pending session gets no copies, its requests miss, and it is soon forgotten", () =>
     withRig(make, {}, async (rig) => {
       const [owner, pending] = [await rig.transceiver(1), await rig.transceiver(2)];
       const client = await rig.client();
@@ -105,6 +105,8 @@ export function flowEndCases(make: MakeEngine): void {
       await client.send(bindingRequest(pendingUfrag));
       await rig.expect({ up_received: 1, up_missed: 1 });
       assert.deepEqual(pending.frames, []);
+      for (let step = 0; step < 60; step += 1) rig.engine.expire();
+      assert.deepEqual(rig.claims(client.path), { state: "assured", owner: owner.slot, pending: undefined });
     }));
 
   test("where the owner is retired, the pending session's next request gives it the path", () =>

@@ -165,6 +165,27 @@ TEST("a flow that a worker saw a tick after the scan had read the clock is not t
   CHECK(f.find(p) != nullptr);
 }
 
+TEST(
+    "a pending session whose transceiver is gone is forgotten, and lets go of its directory slot, while the owner "
+    "lives") {
+  Fixture f;
+  const Path p = Fixture::path(7);
+  f.admit(p, f.a, 11);
+  f.assure(p);
+  CHECK(f.admit(p, f.b, 21) == AdmitResult::pending);
+  f.expire_all(0);
+  CHECK(f.find(p)->pending == f.b);  // a live one stays
+  f.directory.retire(f.b);
+  CHECK_EQUAL(f.expire_all(0), 0u);
+  CHECK(f.find(p)->owner == f.a && f.find(p)->owner_holds(11) && f.find(p)->assured());
+  CHECK(f.find(p)->pending == kNoSlot);
+  CHECK_EQUAL(f.flows.counts().flows, 1u);
+  while (f.add(9) != kNoSlot) continue;  // until every slot is taken, its own among them
+  f.directory.retire(f.c);
+  CHECK(f.add(10) == f.c);
+  CHECK(f.directory.live(f.b) != nullptr);
+}
+
 TEST("a full table refuses, and takes flows again after an end") {
   Fixture f(500, 500);
   for (uint32_t i = 1; i <= 500; i++) CHECK(f.admit(Fixture::path(i), f.a, i) == AdmitResult::installed);

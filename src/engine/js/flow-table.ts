@@ -128,7 +128,11 @@ export class FlowTable {
         break;
       }
       const flow = next.value;
-      if (this.#idleMs(flow) < (flow.assured ? IDLE_MS : TENTATIVE_MS)) continue;
+      if (this.#idleMs(flow) < (flow.assured ? IDLE_MS : TENTATIVE_MS)) {
+        // It can be neither promoted nor ended, and its owner may live for hours.
+        if (flow.pending && this.#options.isRetired(flow.pending.slot)) flow.pending = undefined;
+        continue;
+      }
       this.#remove(flow);
       removed += 1;
     }
