@@ -15,6 +15,7 @@
 #include "flow_table.h"
 #include "queue.h"
 #include "random.h"
+#include "senders.h"
 
 using namespace earshot;
 
@@ -61,8 +62,10 @@ struct Table {
       uint32_t path;
     };
     std::vector<Held> held;
+    Senders senders;
     while (!done.load()) {
       quiescence.begin(worker);
+      senders.follow(directory);
       held.clear();
       for (int i = 0; i < 24; i++) {
         const uint32_t n = random.below(kPaths);
@@ -98,7 +101,7 @@ class Control {
  public:
   explicit Control(Table& table) : table_(table) {
     // So few slots are left that they have to be used again.
-    for (uint32_t i = 0; i < kMaxTransceivers - 2 * kTransceivers; i++) add(200, i);
+    for (uint32_t i = 0; i < kMaxTransceivers - 2 * kTransceivers; i++) idle_.push_back(add(200, i));
     for (uint32_t t = 0; t < kTransceivers; t++) slots_[t] = add(t, ++epoch_);
   }
 
@@ -125,6 +128,14 @@ class Control {
         break;
       case 6:
         if (random_.chance(10)) replace(t);
+        break;
+      case 7:
+        if (random_.chance(10)) {
+          // No flow names it, so its slot is the next one's at once, while workers may be looking at it.
+          Slot& slot = idle_[random_.below(64)];
+          table_.directory.retire(slot);
+          slot = add(200, ++epoch_ << 16);
+        }
         break;
       default:
         results[static_cast<unsigned>(table_.flows.admit(path, slots_[t], ufrag, now))]++;
@@ -159,6 +170,7 @@ class Control {
   Table& table_;
   Random random_{99};
   Slot slots_[kTransceivers] = {};
+  std::vector<Slot> idle_;
   uint64_t epoch_ = 0;
 };
 
