@@ -100,6 +100,7 @@ class NativeEngine : public Napi::ObjectWrap<NativeEngine> {
                            InstanceMethod<&NativeEngine::take_control>("takeControl"),
                            InstanceMethod<&NativeEngine::offer>("offer"),
                            InstanceMethod<&NativeEngine::admit>("admit"),
+                           InstanceMethod<&NativeEngine::restore>("restore"),
                            InstanceMethod<&NativeEngine::promote>("promote"),
                            InstanceMethod<&NativeEngine::end>("end"),
                            InstanceMethod<&NativeEngine::expire>("expire"),
@@ -223,10 +224,21 @@ class NativeEngine : public Napi::ObjectWrap<NativeEngine> {
     return Napi::Boolean::New(env_, engine_->offer(worker, path, datagram.data(), datagram.size()));
   }
 
-  // (path, slot, ufrag), as are the next two
+  // (path, slot, ufrag), as are promote and end
   Napi::Value admit(const Napi::CallbackInfo& info) {
     const Ufrag ufrag = ufrag_in(info[2]);
     const AdmitResult result = engine_->admit(path_in(info[0]), slot_in(info[1]), ufrag.data());
+    return Napi::Number::New(env_, static_cast<uint32_t>(result));
+  }
+  // (path, slot, [ufrag, older ufrag])
+  Napi::Value restore(const Napi::CallbackInfo& info) {
+    const Napi::Array in = array_in(info[2], 1, 2, "ufrags");
+    uint8_t ufrags[2][32];
+    for (uint32_t i = 0; i < in.Length(); i++) {
+      const Ufrag ufrag = ufrag_in(in.Get(i));
+      std::memcpy(ufrags[i], ufrag.data(), ufrag.size());
+    }
+    const RestoreResult result = engine_->restore(path_in(info[0]), slot_in(info[1]), ufrags, in.Length());
     return Napi::Number::New(env_, static_cast<uint32_t>(result));
   }
   Napi::Value promote(const Napi::CallbackInfo& info) {

@@ -64,7 +64,8 @@ void Worker::data_frame(const Frame& each, Slot sender) {
   if (!owner || !flow->assured()) {
     const StunKind kind = read_stun(each.payload, each.length).kind;
     if (kind == StunKind::malformed || kind == StunKind::other_method) return count(Counter::frame_drop_not_stun);
-    // The only place where a flow becomes assured: its owner has answered the client, and thereby vouches for it.
+    // Recovery apart, the only place where a flow becomes assured: its owner has answered the client, and thereby
+    // vouches for it.
     if (owner && kind == StunKind::success) shared_.flows.assure(flow, hash, now_);
   }
   for (const auto& each_public : publics_) {

@@ -113,6 +113,12 @@ void Engine::retire_transceiver(Slot slot) { shared_.directory.retire(slot); }
 AdmitResult Engine::admit(const Path& path, Slot slot, const uint8_t ufrag[32]) {
   return shared_.flows.admit(path, slot, shared_.flows.hash_ufrag(ufrag, 32), shared_.now());
 }
+RestoreResult Engine::restore(const Path& path, Slot slot, const uint8_t (*ufrags)[32], unsigned count) {
+  Claim claim{slot, {0, 0}};
+  for (unsigned i = 0; i < count; i++) claim.ufrags[i] = shared_.flows.hash_ufrag(ufrags[i], 32);
+  if (claim.ufrags[1] == claim.ufrags[0]) claim.ufrags[1] = 0;
+  return shared_.flows.restore(path, claim, shared_.now());
+}
 bool Engine::promote(const Path& path, Slot slot, const uint8_t ufrag[32]) {
   return shared_.flows.promote(path, slot, shared_.flows.hash_ufrag(ufrag, 32), shared_.now());
 }

@@ -53,6 +53,8 @@ class Engine {
   void retire_transceiver(Slot slot);
 
   AdmitResult admit(const Path& path, Slot slot, const uint8_t ufrag[32]);
+  // One or two ufrags, newest first.
+  RestoreResult restore(const Path& path, Slot slot, const uint8_t (*ufrags)[32], unsigned count);
   bool promote(const Path& path, Slot slot, const uint8_t ufrag[32]);
   bool end(const Path& path, Slot slot, const uint8_t ufrag[32]);
   uint32_t expire();

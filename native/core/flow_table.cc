@@ -26,6 +26,12 @@ Claim owner_of(const Flow& flow) { return {flow.owner, {flow.owner_ufrags[0], fl
 Claim pending_of(const Flow& flow) { return {flow.pending, {flow.pending_ufrags[0], flow.pending_ufrags[1]}}; }
 
 Claim with_ufrag(const Claim& claim, uint64_t ufrag) { return {claim.slot, {ufrag, claim.ufrags[0]}}; }
+// What `claim` says is kept; what `hint` knows beside it is added as far as there is room.
+Claim with_missing(const Claim& claim, const Claim& hint) {
+  if (claim.ufrags[1] != 0) return claim;
+  const uint64_t other = hint.ufrags[0] != claim.ufrags[0] ? hint.ufrags[0] : hint.ufrags[1];
+  return {claim.slot, {claim.ufrags[0], other}};
+}
 Claim without_ufrag(const Claim& claim, uint64_t ufrag) {
   const uint64_t left = claim.ufrags[0] == ufrag ? claim.ufrags[1] : claim.ufrags[0];
   return left == 0 ? Claim{} : Claim{claim.slot, {left, 0}};
@@ -204,15 +210,15 @@ void FlowTable::bury(uint32_t index, uint32_t last_state) {
   retiring_.push_back({index, flows_[index].owner, flows_[index].pending});
 }
 
-AdmitResult FlowTable::install(const Path& path, uint64_t hash, const Claim& owner, Tick now) {
-  if (tentative() >= tentative_quota_) return AdmitResult::quota;
+// False when the table is full.
+bool FlowTable::install(const Path& path, uint64_t hash, const Claim& owner, uint32_t state) {
   std::atomic<uint32_t>* cell = free_cell(hash);
-  if (cell == nullptr || count_ >= capacity_) return AdmitResult::table_full;
+  if (cell == nullptr || count_ >= capacity_) return false;
   const uint32_t index = fill(path, owner, Claim{});
-  if (index == 0) return AdmitResult::table_full;
-  publish(cell, hash, index, now & Flow::kSeenMask);
+  if (index == 0) return false;
+  publish(cell, hash, index, state);
   count_++;
-  return AdmitResult::installed;
+  return true;
 }
 
 // Publishes a changed copy of the entry in `cell`. Without a `state` the copy takes over the old entry's.
@@ -239,12 +245,15 @@ void FlowTable::remove(std::atomic<uint32_t>* cell) {
 AdmitResult FlowTable::admit(const Path& path, Slot slot, uint64_t ufrag, Tick now) {
   const uint64_t hash = hash_path(path);
   std::atomic<uint32_t>* cell = find_cell(path, hash);
-  if (cell == nullptr) return install(path, hash, Claim{slot, {ufrag, 0}}, now);
+  const auto result = [](bool done, AdmitResult good) { return done ? good : AdmitResult::table_full; };
+  if (cell == nullptr) {
+    if (tentative() >= tentative_quota_) return AdmitResult::quota;
+    return result(install(path, hash, Claim{slot, {ufrag, 0}}, now & Flow::kSeenMask), AdmitResult::installed);
+  }
 
   const Flow& flow = flows_[cell->load(std::memory_order_relaxed) & kIndexMask];
   const Claim owner = owner_of(flow);
   const Claim pending = pending_of(flow);
-  const auto result = [](bool done, AdmitResult good) { return done ? good : AdmitResult::table_full; };
   if (owner.slot == slot) {
     if (owner.ufrags[0] == ufrag) return AdmitResult::joined;
     return result(replace(cell, hash, with_ufrag(owner, ufrag), pending, {}), AdmitResult::joined);
@@ -259,6 +268,30 @@ AdmitResult FlowTable::admit(const Path& path, Slot slot, uint64_t ufrag, Tick n
     return result(replace(cell, hash, owner, with_ufrag(pending, ufrag), {}), AdmitResult::joined);
   }
   return result(replace(cell, hash, owner, Claim{slot, {ufrag, 0}}, {}), AdmitResult::pending);
+}
+
+RestoreResult FlowTable::restore(const Path& path, const Claim& claim, Tick now) {
+  const uint64_t hash = hash_path(path);
+  std::atomic<uint32_t>* cell = find_cell(path, hash);
+  const uint32_t state = Flow::kAssured | (now & Flow::kSeenMask);
+  const auto result = [](bool done, RestoreResult good) { return done ? good : RestoreResult::table_full; };
+  if (cell == nullptr) return result(install(path, hash, claim, state), RestoreResult::installed);
+
+  const Flow& flow = flows_[cell->load(std::memory_order_relaxed) & kIndexMask];
+  const Claim owner = owner_of(flow);
+  const Claim pending = pending_of(flow);
+  if (owner.slot == claim.slot) {
+    const Claim both = with_missing(owner, claim);
+    if (!flow.assured()) return result(replace(cell, hash, both, pending, state), RestoreResult::joined);
+    if (both.ufrags[1] == owner.ufrags[1]) return RestoreResult::joined;
+    return result(replace(cell, hash, both, pending, {}), RestoreResult::joined);
+  }
+  const bool owner_is_live = directory_.live(owner.slot) != nullptr;
+  if (owner_is_live && flow.assured()) return RestoreResult::kept;
+  // What has asked for this path meanwhile goes on beside the owner that was there first.
+  if (owner_is_live) return result(replace(cell, hash, claim, owner, state), RestoreResult::installed);
+  if (pending.slot != claim.slot) return result(replace(cell, hash, claim, pending, state), RestoreResult::installed);
+  return result(replace(cell, hash, with_missing(pending, claim), Claim{}, state), RestoreResult::installed);
 }
 
 bool FlowTable::promote(const Path& path, Slot slot, uint64_t ufrag, Tick now) {

@@ -6,9 +6,10 @@
 // Quiescence says that no worker can still hold it.
 //
 //             admit                    first Binding success response
-//   (none) ----------> tentative ------------------------------------> assured
-//                          |  5 s without answer                          |  60 s without downlink, or flow end
+//   (none) ----------> tentative ------------------------------------> assured <---------- (none)
+//                          |  5 s without answer                          |              restore
 //                          +------------------> (dead) <------------------+
+//                                               60 s without downlink, or flow end
 #pragma once
 
 #include <atomic>
@@ -60,6 +61,7 @@ struct alignas(64) Flow {
 static_assert(sizeof(Flow) == 64, "one cache line");
 
 enum class AdmitResult : uint8_t { installed, joined, pending, table_full, quota };
+enum class RestoreResult : uint8_t { installed, joined, kept, table_full };
 
 class FlowTable {
  public:
@@ -100,6 +102,9 @@ class FlowTable {
 
   // ---- the control thread -----------------------------------------------------------------------------------------
   AdmitResult admit(const Path& path, Slot slot, uint64_t ufrag, Tick now);
+  // Recovery: whoever vouches for this claim knows that its session has proved the client here. Assured at once, and
+  // free of the tentative quota; but an assured owner that is live stays.
+  RestoreResult restore(const Path& path, const Claim& claim, Tick now);
   bool promote(const Path& path, Slot slot, uint64_t ufrag, Tick now);
   // Takes the ufrag from the owner's or the pending session's claim; a claim ends with its last ufrag.
   bool end(const Path& path, Slot slot, uint64_t ufrag, Tick now);
@@ -138,7 +143,7 @@ class FlowTable {
   void reclaim();
   uint32_t fill(const Path& path, const Claim& owner, const Claim& pending);
   void publish(std::atomic<uint32_t>* cell, uint64_t hash, uint32_t index, uint32_t state);
-  AdmitResult install(const Path& path, uint64_t hash, const Claim& owner, Tick now);
+  bool install(const Path& path, uint64_t hash, const Claim& owner, uint32_t state);
   bool replace(std::atomic<uint32_t>* cell, uint64_t hash, const Claim& owner, const Claim& pending,
                std::optional<uint32_t> state);
   void remove(std::atomic<uint32_t>* cell);

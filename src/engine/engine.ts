@@ -74,6 +74,15 @@ export type AdmitResult =
   | "table-full"
   | "quota";
 
+export type RestoreResult =
+  /** an assured flow was made, or took the place of a tentative owner (now pending) or of one that has left */
+  | "installed"
+  /** this transceiver owns the path already; the flow is assured and has the ufrags that were missing, as far as they fit */
+  | "joined"
+  /** the path has an assured owner elsewhere, which stays */
+  | "kept"
+  | "table-full";
+
 export interface FlowInfo {
   readonly state: "tentative" | "assured";
   readonly owner: Slot;
@@ -127,6 +136,11 @@ export interface Engine {
 
   /** Makes room for `ufrag` (32 characters) of `slot` on `path`, by the rules at {@link AdmitResult}. */
   admit(path: Buffer, slot: Slot, ufrag: string): AdmitResult;
+  /**
+   * For recovery: makes an assured flow at once, outside the tentative quota, by the rules at {@link RestoreResult}. `ufrags`
+   * are one or two, newest first. Whoever calls it has it from somebody who knows that the client was proved on this path.
+   */
+  restore(path: Buffer, slot: Slot, ufrags: readonly string[]): RestoreResult;
   /** The pending session becomes the owner, assured. False if `slot` and `ufrag` are not what is pending. */
   promote(path: Buffer, slot: Slot, ufrag: string): boolean;
   /**

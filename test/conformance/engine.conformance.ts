@@ -10,6 +10,7 @@ import { flowCases } from "./flows.cases.ts";
 import { frameCases } from "./frames.cases.ts";
 import { keyCases } from "./keys.cases.ts";
 import { lifecycleCases } from "./lifecycle.cases.ts";
+import { restoreCases } from "./restore.cases.ts";
 import { trafficCases } from "./traffic.cases.ts";
 import { trunkCases } from "./trunk.cases.ts";
 import { uplinkCases } from "./uplink.cases.ts";
@@ -20,6 +21,7 @@ export function describeEngine(name: string, make: MakeEngine): void {
     describe("uplink", () => uplinkCases(make));
     describe("flows", () => flowCases(make));
     describe("ends of flows", () => flowEndCases(make));
+    describe("restored flows", () => restoreCases(make));
     describe("trunk datagrams", () => trunkCases(make));
     describe("frames", () => frameCases(make));
     describe("traffic", () => trafficCases(make));

@@ -234,3 +234,60 @@ TEST("memory per flow, indexes included, is below 192 bytes") {
     CHECK(f.flows.bytes() / capacity < 128);
   }
 }
+
+TEST("a restored flow is assured at once, whatever the tentative quota, and is found as any other") {
+  Fixture f(4, 1);
+  CHECK(f.admit(Fixture::path(1), f.a, 11) == AdmitResult::installed);
+  CHECK(f.admit(Fixture::path(2), f.a, 12) == AdmitResult::quota);
+  CHECK(f.flows.restore(Fixture::path(2), {f.a, {12, 13}}, 0) == RestoreResult::installed);
+  CHECK(f.flows.restore(Fixture::path(3), {f.b, {21, 0}}, 0) == RestoreResult::installed);
+  const Flow* flow = f.find(Fixture::path(2));
+  CHECK(flow->assured() && flow->owner == f.a && flow->owner_holds(12) && flow->owner_holds(13));
+  CHECK_EQUAL(f.flows.counts().tentative, 1u);
+  CHECK_EQUAL(f.flows.counts().flows, 3u);
+  CHECK(f.flows.restore(Fixture::path(4), {f.b, {22, 0}}, 0) == RestoreResult::installed);
+  CHECK(f.flows.restore(Fixture::path(5), {f.b, {23, 0}}, 0) == RestoreResult::table_full);
+}
+
+TEST("restoring what is there already adds only what is missing, and makes a tentative flow assured") {
+  Fixture f;
+  const Path p = Fixture::path(7);
+  f.admit(p, f.a, 11);
+  CHECK(f.flows.restore(p, {f.a, {11, 0}}, 0) == RestoreResult::joined);
+  CHECK(f.find(p)->assured());
+  CHECK_EQUAL(f.flows.counts().tentative, 0u);
+  CHECK(f.flows.restore(p, {f.a, {12, 11}}, 0) == RestoreResult::joined);
+  CHECK(f.find(p)->owner_holds(11) && f.find(p)->owner_holds(12));
+  CHECK(f.flows.restore(p, {f.a, {14, 13}}, 0) == RestoreResult::joined);
+  CHECK(f.find(p)->owner_holds(11) && f.find(p)->owner_holds(12));
+  CHECK_EQUAL(f.flows.counts().flows, 1u);
+}
+
+TEST("restoring displaces nobody who is assured and live") {
+  Fixture f;
+  const Path p = Fixture::path(7);
+  f.admit(p, f.a, 11);
+  f.assure(p);
+  CHECK(f.flows.restore(p, {f.b, {21, 0}}, 0) == RestoreResult::kept);
+  CHECK(f.find(p)->owner == f.a && f.find(p)->pending == kNoSlot);
+  f.admit(p, f.b, 22);
+  CHECK(f.flows.restore(p, {f.b, {21, 0}}, 0) == RestoreResult::kept);
+  CHECK(f.find(p)->owner == f.a && f.find(p)->pending == f.b);
+  // With the owner gone, the pending session is the one that is restored.
+  f.directory.retire(f.a);
+  CHECK(f.flows.restore(p, {f.b, {21, 0}}, 0) == RestoreResult::installed);
+  CHECK(f.find(p)->owner == f.b && f.find(p)->owner_holds(21) && f.find(p)->owner_holds(22));
+  CHECK(f.find(p)->assured() && f.find(p)->pending == kNoSlot);
+  CHECK_EQUAL(f.flows.counts().tentative, 0u);
+}
+
+TEST("a session that asked before the owner was restored goes on beside it") {
+  Fixture f;
+  const Path p = Fixture::path(7);
+  f.admit(p, f.b, 21);
+  CHECK(f.flows.restore(p, {f.a, {11, 0}}, 0) == RestoreResult::installed);
+  CHECK(f.find(p)->owner == f.a && f.find(p)->assured());
+  CHECK(f.find(p)->pending == f.b && f.find(p)->pending_holds(21));
+  CHECK_EQUAL(f.flows.counts().tentative, 0u);
+  CHECK_EQUAL(f.flows.counts().flows, 1u);
+}

@@ -6,7 +6,7 @@
  * and for expiry only: on the uplink it counts as absent, and the next admission replaces it.
  */
 import { pathHost, pathIngress, pathKey, pathPort } from "../../trunk/path.ts";
-import type { AdmitResult, FlowCounts, FlowInfo, Slot } from "../engine.ts";
+import type { AdmitResult, FlowCounts, FlowInfo, RestoreResult, Slot } from "../engine.ts";
 
 /** A tentative flow lives this long: a transceiver answers its first check within milliseconds. */
 export const TENTATIVE_MS = 5_000;
@@ -74,6 +74,32 @@ export class FlowTable {
     }
     flow.pending = { slot, newest: ufrag, older: undefined };
     return "pending";
+  }
+
+  /** For recovery: assured at once, outside the quota; but an assured owner that is live stays. */
+  restore(path: Buffer, slot: Slot, ufrags: readonly string[]): RestoreResult {
+    const key = pathKey(path);
+    const claim: FlowSession = { slot, newest: ufrags[0]!, older: ufrags[1] === ufrags[0] ? undefined : ufrags[1] };
+    const flow = this.#flows.get(key);
+    if (!flow) {
+      if (this.#flows.size >= this.#options.capacity) return "table-full";
+      this.assure(this.#make(key, path, claim));
+      return "installed";
+    }
+    if (flow.owner.slot === slot) {
+      flow.owner = withMissing(flow.owner, claim);
+      this.assure(flow);
+      return "joined";
+    }
+    const isOwnerLive = !this.#options.isRetired(flow.owner.slot);
+    if (isOwnerLive && flow.assured) return "kept";
+    // What has asked for this path meanwhile goes on beside the owner that was there first.
+    const beside = isOwnerLive ? flow.owner : flow.pending;
+    flow.owner = beside?.slot === slot ? withMissing(beside, claim) : claim;
+    flow.pending = beside?.slot === slot ? undefined : beside;
+    if (flow.assured) flow.lastSeenMs = this.#options.now();
+    else this.assure(flow);
+    return "installed";
   }
 
   promote(path: Buffer, slot: Slot, ufrag: string): boolean {
@@ -157,20 +183,27 @@ export class FlowTable {
   #install(key: string, path: Buffer, slot: Slot, ufrag: string): AdmitResult {
     if (this.#tentative >= this.#options.tentativeQuota) return "quota";
     if (this.#flows.size >= this.#options.capacity) return "table-full";
+    this.#make(key, path, { slot, newest: ufrag, older: undefined });
+    return "installed";
+  }
+
+  /** A tentative flow. */
+  #make(key: string, path: Buffer, owner: FlowSession): Flow {
     const now = this.#options.now();
-    this.#tentative += 1;
-    this.#flows.set(key, {
+    const flow: Flow = {
       key,
       ingress: pathIngress(path),
       host: pathHost(path),
       port: pathPort(path),
-      owner: { slot, newest: ufrag, older: undefined },
+      owner,
       pending: undefined,
       assured: false,
       madeMs: now,
       lastSeenMs: now,
-    });
-    return "installed";
+    };
+    this.#tentative += 1;
+    this.#flows.set(key, flow);
+    return flow;
   }
 
   /** The owner has no claim to keep: it has not answered, or is gone. */
@@ -207,6 +240,12 @@ export function holdsUfrag(session: FlowSession, ufrag: string): boolean {
 function withUfrag(session: FlowSession, ufrag: string): FlowSession {
   if (session.newest === ufrag) return session;
   return { slot: session.slot, newest: ufrag, older: session.newest };
+}
+
+/** What the session has is kept; what the hint knows beside it is added as far as there is room. */
+function withMissing(session: FlowSession, hint: FlowSession): FlowSession {
+  if (session.older !== undefined) return session;
+  return { ...session, older: hint.newest === session.newest ? hint.older : hint.newest };
 }
 
 function withoutUfrag(session: FlowSession, ufrag: string): FlowSession | undefined {

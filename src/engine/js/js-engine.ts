@@ -16,6 +16,7 @@ import {
   type FlowCounts,
   type FlowInfo,
   type Ingress,
+  type RestoreResult,
   type Slot,
   type TransceiverEntry,
 } from "../engine.ts";
@@ -185,6 +186,10 @@ export class JsEngine implements Engine {
 
   admit(path: Buffer, slot: Slot, ufrag: string): AdmitResult {
     return this.#flows.admit(path, slot, ufrag);
+  }
+
+  restore(path: Buffer, slot: Slot, ufrags: readonly string[]): RestoreResult {
+    return this.#flows.restore(path, slot, ufrags);
   }
 
   promote(path: Buffer, slot: Slot, ufrag: string): boolean {

@@ -29,6 +29,7 @@ export interface NativeEngineHandle {
   takeControl(buffer: Buffer, most: number): number;
   offer(worker: number, path: Buffer, datagram: Buffer): boolean;
   admit(path: Buffer, slot: number, ufrag: string): number;
+  restore(path: Buffer, slot: number, ufrags: readonly string[]): number;
   promote(path: Buffer, slot: number, ufrag: string): boolean;
   end(path: Buffer, slot: number, ufrag: string): boolean;
   expire(): number;

@@ -16,6 +16,7 @@ import type {
   FlowCounts,
   FlowInfo,
   Ingress,
+  RestoreResult,
   Slot,
   TransceiverEntry,
 } from "../engine.ts";
@@ -29,6 +30,8 @@ const RECORD = { kind: 0, worker: 1, slot: 2, payloadLength: 4, pathLength: 6, p
 
 // In the order of C++'s AdmitResult.
 const ADMIT_RESULTS: readonly AdmitResult[] = ["installed", "joined", "pending", "table-full", "quota"];
+// In the order of C++'s RestoreResult.
+const RESTORE_RESULTS: readonly RestoreResult[] = ["installed", "joined", "kept", "table-full"];
 
 export class NativeEngine implements Engine {
   readonly kind = "native";
@@ -119,6 +122,9 @@ export class NativeEngine implements Engine {
 
   admit(path: Buffer, slot: Slot, ufrag: string): AdmitResult {
     return ADMIT_RESULTS[this.#handle.admit(path, slot, ufrag)]!;
+  }
+  restore(path: Buffer, slot: Slot, ufrags: readonly string[]): RestoreResult {
+    return RESTORE_RESULTS[this.#handle.restore(path, slot, ufrags)]!;
   }
   promote(path: Buffer, slot: Slot, ufrag: string): boolean {
     return this.#handle.promote(path, slot, ufrag);
