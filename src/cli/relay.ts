@@ -27,6 +27,7 @@ export async function relay(config: Config<"relay">): Promise<void> {
     keys: keys.ring,
     cluster: config.cluster,
     flowCapacity: config.flowCapacity,
+    newFlowRates: { total: config.newFlows, perPrefix: config.newFlowsPerPrefix },
     receiveBufferBytes: config.receiveBuffer,
     logger,
   });

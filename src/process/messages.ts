@@ -6,6 +6,7 @@
 import type { AddressPort } from "../config/address-port.ts";
 import type { Ingress } from "../engine/engine.ts";
 import type { FleetKey } from "../keys/key-ring.ts";
+import type { NewFlowRates } from "../relay/limits.ts";
 
 export type ChildName = "relay" | "transceiver";
 
@@ -76,6 +77,7 @@ export interface RelayInit extends CommonInit {
   readonly workers: number;
   readonly cpus: readonly number[];
   readonly flowCapacity: number;
+  readonly newFlowRates: NewFlowRates;
   readonly receiveBufferBytes: number;
 }
 

@@ -41,6 +41,7 @@ export class RelayFront {
         workers: config.workers,
         cpus: config.cpus,
         flowCapacity: config.flowCapacity,
+        newFlowRates: { total: config.newFlows, perPrefix: config.newFlowsPerPrefix },
         receiveBufferBytes: config.receiveBuffer,
       }),
       onReady: (ready) => {

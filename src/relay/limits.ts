@@ -1,6 +1,12 @@
 /** Every limit that the relay's control plane chose, with its unit, its origin, and what breaks if it changes. */
 import type { BudgetLimits } from "./budgets.ts";
 
+/** New flows per second that the operator allows: in total, and from one source prefix. */
+export interface NewFlowRates {
+  readonly total: number;
+  readonly perPrefix: number;
+}
+
 /** Longest time that misses may hold the event loop in one turn, ms. Longer, and timers and signals wait behind a flood. */
 export const DRAIN_MS = 2;
 
@@ -44,11 +50,17 @@ export const PATHS_SWEEP_STEPS = 600;
 /** Most paths that one step looks at: about 0.5 ms. From 300,000 on a sweep takes longer, and stale paths stay longer. */
 export const PATHS_SWEEP_MOST = 512;
 
+/** The rates where the operator names none; src/config/schema.ts documents the same. */
+export const NEW_FLOW_RATES: NewFlowRates = { total: 20_000, perPrefix: 1_000 };
+
+/** What a prefix may have at once, in seconds of its rate: 4,096 paths of the 1,000 a second that are the default. */
+const PREFIX_BURST_SECONDS = 4.096;
+
 /**
  * Budgets for misses, in requests. A path costs one request; only what is refused or has expired asks again. A budget that
  * is too small delays a client by its next check, about a second.
  */
-export const BUDGETS: BudgetLimits = {
+export const budgetsFor = (rates: NewFlowRates): BudgetLimits => ({
   // Before integrity, which costs most. All the paths of a ufrag twice at once; then little: a client in a call needs a new
   // path when its network changes. With assuredToken it must stay below 15 paths in IN_USE_MS, or who replays one request
   // can keep all paths of its ufrag in use.
@@ -58,12 +70,12 @@ export const BUDGETS: BudgetLimits = {
   assuredToken: { perSecond: 0.5, burst: 4 },
   // A /24 may be a carrier's NAT or an office: 2,000 calls that come back at once after a failure, with two paths each.
   // Higher, and fewer prefixes suffice to use up the total.
-  prefix: { perSecond: 1_000, burst: 4_096 },
+  prefix: { perSecond: rates.perPrefix, burst: rates.perPrefix * PREFIX_BURST_SECONDS },
   total: {
     // Of about 50,000 new flows a second that one core can make: the control plane never has more than half of its time
     // taken by clients, and transceivers no more handshakes than they can begin.
-    perSecond: 20_000,
-    burst: 20_000,
+    perSecond: rates.total,
+    burst: rates.total,
     // With half of it gone, a prefix gets no more than its share until there is more again.
     reserve: 0.5,
     // Short, so that shares follow who is there; long enough for a share of at least one among 1,500 prefixes.
@@ -75,4 +87,6 @@ export const BUDGETS: BudgetLimits = {
   tokenBuckets: 65_536,
   // 24 bytes each; the same 4 s after a prefix's.
   prefixBuckets: 16_384,
-};
+});
+
+export const BUDGETS = budgetsFor(NEW_FLOW_RATES);

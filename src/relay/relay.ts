@@ -18,11 +18,13 @@ import { ControlPort } from "./control-port.ts";
 import { Directory, type DirectoryEntry } from "./directory.ts";
 import { KeyedHash } from "./keyed-hash.ts";
 import {
-  BUDGETS,
+  budgetsFor,
   DRAIN_MS,
   DRAIN_RECORDS,
   EXPIRE_MS,
   IN_USE_MS,
+  NEW_FLOW_RATES,
+  type NewFlowRates,
   PATHS_PER_FLOW,
   PATHS_PER_UFRAG,
   TENTATIVE_SHARE,
@@ -44,6 +46,8 @@ export interface RelayOptions {
   readonly cluster: number;
   /** Flows that the table holds. */
   readonly flowCapacity: number;
+  /** What is above is refused and counted, but for tokens with an assured path. */
+  readonly newFlowRates?: NewFlowRates;
   readonly receiveBufferBytes: number;
   readonly logger: Logger;
 }
@@ -105,7 +109,7 @@ export class Relay {
       now: Date.now,
       monotonicMs: () => performance.now(),
       hash: this.#hash,
-      budgets: new Budgets(BUDGETS, this.#hash),
+      budgets: new Budgets(budgetsFor(options.newFlowRates ?? NEW_FLOW_RATES), this.#hash),
       paths: this.#paths,
     };
     this.registry = relayRegistry({

@@ -35,6 +35,8 @@ describe("defaults", () => {
       workers: 3,
       cpus: [],
       flowCapacity: 65536,
+      newFlows: 20000,
+      newFlowsPerPrefix: 1000,
       receiveBuffer: 4 * 1024 * 1024,
       ingressId: 1,
       id: 1,
