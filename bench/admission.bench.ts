@@ -2,12 +2,11 @@
  * What the control plane decides in a second, on one thread: new flows that it lets in, and requests that it refuses at each of
  * its steps. Admission, budgets and the native engine's table are the relay's own; the engine runs on loopback and forwards
  * what is let in to a port that nobody reads. Not in it: taking the misses from the workers' queues. A forged token does not
- * get this far but ends in the worker; what that costs, `make -C bench/native run` tells.
+ * get this far but ends in the worker.
  */
 import { randomBytes } from "node:crypto";
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
-import { Bench } from "tinybench";
 import { CONTROL_KIND, type ControlRecord } from "../src/engine/engine.ts";
 import { NativeEngine } from "../src/engine/native/native-engine.ts";
 import { KeyRing } from "../src/keys/key-ring.ts";
@@ -20,7 +19,8 @@ import { STUN_ATTRIBUTE, STUN_CLASS } from "../src/stun/stun-reader.ts";
 import { u32, u64, writeStun } from "../src/stun/stun-writer.ts";
 import { icePassword, sealToken } from "../src/token/token.ts";
 import { pathBytes } from "../src/trunk/path.ts";
-import { machineText } from "./machine.ts";
+import { runPart } from "./report/part.ts";
+import { type Timed, timeInRounds } from "./report/timed.ts";
 
 const CLUSTER = 1;
 const TRANSCEIVER = 7;
@@ -107,21 +107,21 @@ function client(n: number, keys: KeyRing, password?: string): Client {
 }
 const many = (make: (n: number) => Client): readonly Client[] => Array.from({ length: CLIENTS }, (_, n) => make(n));
 
-const bench = new Bench({ time: 1_000, warmupTime: 300 });
 let offersRefused = 0;
 
 /** One sample is as many misses as the relay decides between two looks at the clock. */
-function add(
+function task(
   name: string,
   clients: readonly Client[],
   expected: MissDrop | undefined,
   { stepMs = STEP_MS, beforeAll = () => {} } = {},
-): void {
+): Timed {
   let next = 0;
   let batch: readonly Client[] = [];
-  bench.add(
+  return {
     name,
-    () => {
+    calls: DRAIN_RECORDS,
+    run: () => {
       for (const { miss } of batch) {
         const outcome = admitMiss(miss, admission);
         if (outcome === expected) continue;
@@ -129,61 +129,66 @@ function add(
         offersRefused++;
       }
     },
-    {
-      beforeAll,
-      beforeEach: () => {
-        nowMs += stepMs;
-        batch = clients.slice(next, next + DRAIN_RECORDS);
-        next = (next + DRAIN_RECORDS) % CLIENTS;
-        for (const { ufrag, miss } of batch) {
-          engine.end(miss.path, slot, ufrag);
-          paths.remove(hash.ofUfrag(ufrag), miss.path);
-        }
-      },
+    beforeAll,
+    before: () => {
+      nowMs += stepMs;
+      batch = clients.slice(next, next + DRAIN_RECORDS);
+      next = (next + DRAIN_RECORDS) % CLIENTS;
+      for (const { ufrag, miss } of batch) {
+        engine.end(miss.path, slot, ufrag);
+        paths.remove(hash.ofUfrag(ufrag), miss.path);
+      }
     },
-  );
+  };
 }
 
 const good = many((n) => client(n, ring));
 const one = client(0, ring);
-add("let in: a new flow", good, undefined);
-add(
-  "refused: forged token",
-  many((n) => client(n, strangers)),
-  "miss_drop_token",
-);
-add(
-  "refused: integrity wrong",
-  many((n) => client(n, ring, "x".repeat(24))),
-  "miss_drop_integrity",
-);
+const tasks = [
+  task("let in: a new flow", good, undefined),
+  task(
+    "refused: forged token",
+    many((n) => client(n, strangers)),
+    "miss_drop_token",
+  ),
+  task(
+    "refused: integrity wrong",
+    many((n) => client(n, ring, "x".repeat(24))),
+    "miss_drop_integrity",
+  ),
+  task("refused: token's budget used up", new Array<Client>(CLIENTS).fill(one), "miss_drop_budget_token", {
+    stepMs: 0,
+    beforeAll: () => {
+      for (let n = 0; n < BUDGETS.token.burst; n++) admitMiss(one.miss, admission);
+      while (admitMiss(one.miss, admission) === undefined);
+    },
+  }),
+];
 
-add("refused: token's budget used up", new Array<Client>(CLIENTS).fill(one), "miss_drop_budget_token", {
-  stepMs: 0,
-  beforeAll: () => {
-    for (let n = 0; n < BUDGETS.token.burst; n++) admitMiss(one.miss, admission);
-    while (admitMiss(one.miss, admission) === undefined);
+await runPart(
+  {
+    name: "admission",
+    method:
+      `The relay's own admission, budgets and native flow table on one thread; ${DRAIN_RECORDS} misses per sample of tinybench, ` +
+      "median of the rounds' medians. The worker runs on another thread and forwards what is let in to a port that nobody reads.",
+    doesNotShow: [
+      "Taking the misses from the workers' queues, and the way of the first packet: `npm run bench:setup` has both.",
+      "Forged tokens, which end in the worker and never get here: `npm run bench:micro` has their cost.",
+      "Redis, a directory that changes, or clients that share a source prefix.",
+    ],
   },
-});
-
-await bench.run();
+  async (report, { smoke }) => {
+    const table = report.table("admission", "One miss, decided by the control plane");
+    const times = await timeInRounds(tasks, smoke ? { rounds: 1, timeMs: 50 } : { rounds: 5, timeMs: 400 });
+    for (const [i, { name }] of tasks.entries()) {
+      const { median, p99 } = times[i]!;
+      table.add({ outcome: name }, "median", "ns", median);
+      table.add({ outcome: name }, "p99", "ns", p99);
+      const perSecond = median.map((ns) => 1e9 / ns);
+      table.add({ outcome: name }, "rate", "misses/s", perSecond);
+    }
+    if (offersRefused > 0) report.progress(`${offersRefused} were let in but found the queue back to the worker full`);
+  },
+);
 await engine.stop();
 sink.close();
-
-console.log(machineText());
-console.log("\none miss                                  ns, median  ns, p99   misses/s");
-for (const { name, result } of bench.tasks) {
-  if (result.state !== "completed") throw new Error(`${name}: ${result.state}`, { cause: result });
-  const { p50, p99 } = result.latency;
-  const ns = (p50 * 1e6) / DRAIN_RECORDS;
-  console.log(
-    name.padEnd(42) +
-      ns.toFixed(0).padStart(10) +
-      ((p99 * 1e6) / DRAIN_RECORDS).toFixed(0).padStart(9) +
-      Math.round(1e9 / ns)
-        .toLocaleString("en")
-        .padStart(11),
-  );
-}
-console.log(`\nOf ${DRAIN_RECORDS} misses per sample; one thread, the worker on another.`);
-if (offersRefused > 0) console.log(`${offersRefused} were let in but found the queue back to the worker full.`);

@@ -20,7 +20,8 @@ import { balance } from "./load/balance.ts";
 import { type FloodKind, LoadRig, type LoadRigOptions, type Network, type Snapshot } from "./load/load-rig.ts";
 import type { EstablishedResult, FloodResult } from "./load/load-tools.ts";
 import { backlogDrops } from "./load/proc.ts";
-import { machineText } from "./machine.ts";
+import { origin, originText } from "./report/origin.ts";
+import { median } from "./report/summary.ts";
 
 /** Addresses for documentation and for benchmarks (RFC 5737, RFC 2544), and a private network. */
 const NETWORK: Network = { relay: "192.0.2.1", clients: 10, strangers: "198.18.0.0/15" };
@@ -167,11 +168,6 @@ async function costRun(): Promise<number[]> {
   }
 }
 
-function median(numbers: readonly number[]): number {
-  const sorted = [...numbers].sort((a, b) => a - b);
-  return sorted[Math.floor(sorted.length / 2)] ?? Number.NaN;
-}
-
 const COLUMNS: readonly [title: string, width: number, value: (row: Row) => number, digits: number][] = [
   ["flood/s", 9, (row) => row.flood?.perSecond ?? 0, 0],
   ["read/s", 9, (row) => row.readPerSecond, 0],
@@ -195,7 +191,8 @@ function line(what: string, cells: readonly string[]): string {
 
 async function main(): Promise<void> {
   for (const command of NETWORK_COMMANDS) execFileSync("ip", command.split(" "));
-  console.log(machineText());
+  const args = process.argv.slice(2).filter((arg) => arg !== "--inside");
+  console.log(originText(origin(["npm run flood", ...(args.length > 0 ? ["--", ...args] : [])].join(" "))));
   console.log(
     `flows    ${values.flows} x 50/s of 120 bytes; ${values.workers} worker on CPU ${WORKER_CPU}, all else on CPU ${OTHERS_CPU}; ` +
       `receive buffers ${values["buffer-mib"]} MiB; ${values.undisturbed ? "worker undisturbed; " : ""}medians of ${values.runs} runs of ${seconds} s\n`,

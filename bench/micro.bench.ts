@@ -3,7 +3,6 @@
  * transceiver's time goes for a packet; it does not show what a relay forwards, where sockets dominate.
  */
 import { createHmac, randomBytes } from "node:crypto";
-import { Bench, type FnOptions } from "tinybench";
 import { deriveKeys, KeyRing } from "../src/keys/key-ring.ts";
 import { verifyFingerprint, verifyMessageIntegrity } from "../src/stun/stun-integrity.ts";
 import { localUfrag, readStun, STUN_ATTRIBUTE, STUN_CLASS } from "../src/stun/stun-reader.ts";
@@ -13,7 +12,8 @@ import { DIRECTION, TrunkReader, TrunkWriter } from "../src/trunk/datagram.ts";
 import { FRAME_KIND, readFrames } from "../src/trunk/frame.ts";
 import { pathBytes } from "../src/trunk/path.ts";
 import { siphash24 } from "../src/trunk/siphash.ts";
-import { machineText } from "./machine.ts";
+import { runPart } from "./report/part.ts";
+import { type Timed, timeInRounds } from "./report/timed.ts";
 
 /** Calls for each sample: reading the clock costs as much as the fastest of them. */
 const CALLS = 100;
@@ -84,15 +84,12 @@ function unpack(datagram: Buffer): void {
   });
 }
 
-const bench = new Bench({ time: 400, warmupTime: 200 });
-function add(name: string, call: (n: number) => void, options: FnOptions = {}): void {
-  bench.add(
-    name,
-    () => {
-      for (let n = 0; n < CALLS; n++) call(n);
-    },
-    options,
-  );
+const tasks: Timed[] = [];
+function add(name: string, call: (n: number) => void, before?: () => void): void {
+  const run = () => {
+    for (let n = 0; n < CALLS; n++) call(n);
+  };
+  tasks.push({ name, calls: CALLS, run, ...(before && { before }) });
 }
 
 add("STUN: read a check and find its ufrag", () => void localUfrag(readStun(check)!));
@@ -112,29 +109,25 @@ add("SipHash-2-4: 17 bytes", () => siphash24(keys.tokenTag, full, 0, 17, tag, 0)
 add("SipHash-2-4: 1,400 bytes", () => siphash24(keys.trunkUp, full, 0, 1_400, tag, 0));
 add("HMAC-SHA256 of node:crypto: 1,400 bytes", () => void createHmac("sha256", keys.trunkUp).update(full).digest());
 add(`trunk: pack ${FRAMES} voice frames and seal`, () => void pack());
-add(`trunk: open and read ${FRAMES} voice frames`, (n) => unpack(sealed[n]!), {
-  // A reader takes each datagram once.
-  beforeEach: () => {
+add(
+  `trunk: open and read ${FRAMES} voice frames`,
+  (n) => unpack(sealed[n]!),
+  () => {
+    // A reader takes each datagram once.
     reader = newReader();
   },
-});
+);
 
-await bench.run();
-
-console.log(machineText());
-console.log("\none call, ns                                     median       p99     calls/s");
-for (const { name, result } of bench.tasks) {
-  if (result.state !== "completed") throw new Error(`${name}: ${result.state}`);
-  const { p50, p99 } = result.latency;
-  const medianNs = (p50 * 1e6) / CALLS;
-  console.log(
-    name.padEnd(44) +
-      medianNs.toFixed(0).padStart(11) +
-      ((p99 * 1e6) / CALLS).toFixed(0).padStart(10) +
-      Math.round(1e9 / medianNs)
-        .toLocaleString("en")
-        .padStart(12),
-  );
-}
-console.log(`\nOf ${CALLS} calls per sample; one thread, warm caches, nothing else on the CPU.`);
-if (bytesRead === 0) throw new Error("no frame was read");
+await runPart(
+  {
+    name: "micro",
+    method: `tinybench, ${CALLS} calls per sample, warm caches, one thread; median of the rounds' medians.`,
+    doesNotShow: ["What a relay forwards: there, sockets dominate. `npm run bench:pps` has that."],
+  },
+  async (report, { smoke }) => {
+    const table = report.table("micro", "One call");
+    const times = await timeInRounds(tasks, smoke ? { rounds: 1, timeMs: 20 } : { rounds: 5, timeMs: 100 });
+    if (bytesRead === 0) throw new Error("no frame was read");
+    for (const [i, { name }] of tasks.entries()) table.add({ call: name }, "JS", "ns", times[i]!.median);
+  },
+);
