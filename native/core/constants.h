@@ -45,6 +45,16 @@ inline constexpr uint32_t kIdleMs = 60'000;
 // last-seen is written at most this often, so that forwarding does not write to the flow's cache line.
 inline constexpr uint32_t kLastSeenStepMs = 1'000;
 
+// Unknown paths that a worker tells the control plane of in a tick of 256 ms: 2,000 calls that come back at once after
+// a failure are all told of within one. At 10 us each, all that a flood of them can cost is a twelfth of a core.
+inline constexpr uint32_t kUnknownPathsPerTick = 2'048;
+
+// Ticks after which the same unknown path is told of again: its owner's answer takes a round trip, and may be lost.
+inline constexpr uint32_t kUnknownPathAgain = 2;
+
+// Unknown paths whose last telling a worker remembers, 16 bytes each.
+inline constexpr uint32_t kToldPaths = 4'096;
+
 // Sequences behind the highest that a receiver still accepts, in bits: more than a network reorders.
 inline constexpr unsigned kReplayWindow = 1024;
 

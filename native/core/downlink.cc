@@ -1,4 +1,6 @@
 // From a transceiver to its clients. First the trunk datagram as a whole, then each of its frames.
+#include <algorithm>
+
 #include "classify.h"
 #include "worker.h"
 
@@ -57,7 +59,7 @@ void Worker::frame(const Frame& each, Slot sender) {
 void Worker::data_frame(const Frame& each, Slot sender) {
   const uint64_t hash = shared_.flows.hash_path(each.path);
   Flow* flow = shared_.flows.find(each.path, hash);
-  if (flow == nullptr) return count(Counter::frame_drop_unknown_path);
+  if (flow == nullptr) return unknown_path(each, hash, sender);
   const bool owner = flow->owner == sender;
   if (!owner && flow->pending != sender) return count(Counter::frame_drop_not_owner);
 
@@ -74,6 +76,16 @@ void Worker::data_frame(const Frame& each, Slot sender) {
     return each_public->sender.append(each.path, each.payload, each.length);
   }
   count(Counter::frame_drop_unknown_path);  // not reached: a flow's ingress is one of ours
+}
+
+// The sender may own a path that was forgotten here: the control plane is told, and asks it.
+void Worker::unknown_path(const Frame& each, uint64_t hash, Slot sender) {
+  count(Counter::frame_drop_unknown_path);
+  const auto is_ours = [&](const auto& each_public) { return each_public->socket.ingress == each.path.ingress; };
+  if (std::none_of(publics_.begin(), publics_.end(), is_ours)) return;
+  if (to_control_.crowded() || !unknown_paths_.take(hash, now_)) return;
+  to_control_.push(static_cast<uint8_t>(FrameKind::unknown_path), sender, each.path, each.payload, 0);
+  shared_.doorbell.ring();
 }
 
 void Worker::control_frame(const Frame& each, Slot sender) {

@@ -42,6 +42,11 @@ class Queue {
     return true;
   }
 
+  // Producer. Whether half of it is taken: what can wait keeps away, so that what cannot finds room.
+  bool crowded() const {
+    return tail_.load(std::memory_order_relaxed) - head_.load(std::memory_order_acquire) >= kQueueRecords / 2;
+  }
+
   // Consumer. The record stays valid until pop().
   const QueueRecord* front() const {
     const uint32_t head = head_.load(std::memory_order_relaxed);

@@ -20,6 +20,7 @@
 #include "socket.h"
 #include "stun.h"
 #include "trunk_sender.h"
+#include "unknown_paths.h"
 
 namespace earshot {
 
@@ -85,6 +86,7 @@ class Worker {
   void downlink(const uint8_t* bytes, size_t length, bool truncated);
   void frame(const Frame& frame, Slot sender);
   void data_frame(const Frame& frame, Slot sender);
+  void unknown_path(const Frame& frame, uint64_t hash, Slot sender);
   void control_frame(const Frame& frame, Slot sender);
 
   void count(Counter counter) { counters_.add(counter); }
@@ -102,6 +104,7 @@ class Worker {
   std::unique_ptr<Datagram[]> batch_;
   TrunkSender trunk_sender_;
   Senders senders_;
+  UnknownPaths unknown_paths_;
   Queue to_control_;  // this worker produces, the control thread consumes
   Queue offers_;      // the other way round
 

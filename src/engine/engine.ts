@@ -49,7 +49,7 @@ export interface TransceiverEntry {
 /** The engine's number for a transceiver entry. */
 export type Slot = number;
 
-export const CONTROL_KIND = { miss: 0, promote: 2, flowEnd: 3, assert: 5 } as const;
+export const CONTROL_KIND = { miss: 0, promote: 2, flowEnd: 3, unknownPath: 4, assert: 5 } as const;
 export type ControlKind = (typeof CONTROL_KIND)[keyof typeof CONTROL_KIND];
 
 /** What a worker hands to the control plane. */
@@ -58,9 +58,9 @@ export interface ControlRecord {
   readonly worker: number;
   /** Path bytes as in docs/trunk-protocol.md: 9 or 21 bytes. */
   readonly path: Buffer;
-  /** The slot whose transceiver sent this frame; 0 for a miss. */
+  /** The slot whose transceiver sent this frame, or sent to the unknown path; 0 for a miss. */
   readonly slot: Slot;
-  /** The client's datagram for a miss, else the frame's payload. */
+  /** The client's datagram for a miss, nothing for an unknown path, else the frame's payload. */
   readonly payload: Buffer;
 }
 

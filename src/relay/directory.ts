@@ -6,7 +6,7 @@
 import { randomBytes } from "node:crypto";
 import type { Logger } from "pino";
 import type { Engine, Slot } from "../engine/engine.ts";
-import type { Pong } from "./control-port.ts";
+import type { Pong, TransceiverEnd } from "./control-port.ts";
 import { DEAD_AFTER_MS, PING_MS, PING_UNANSWERED_MS } from "./limits.ts";
 
 export interface DirectoryEntry {
@@ -38,6 +38,8 @@ export interface DirectoryOptions {
 export class Directory {
   readonly #options: DirectoryOptions;
   readonly #known = new Map<number, Known>();
+  /** Of the slots that are not retired. */
+  readonly #ends = new Map<Slot, TransceiverEnd>();
 
   constructor(options: DirectoryOptions) {
     this.#options = options;
@@ -100,6 +102,17 @@ export class Directory {
     return Number(known.epoch & 0xffffn) === epochLow16 ? known.slot : undefined;
   }
 
+  /** The slot of exactly this process, whether or not it has been heard of lately. */
+  slotOf(id: number, epoch: bigint): Slot | undefined {
+    const known = this.#known.get(id);
+    return known?.epoch === epoch ? known.slot : undefined;
+  }
+
+  /** The transceiver process that has this slot. */
+  endOf(slot: Slot): TransceiverEnd | undefined {
+    return this.#ends.get(slot);
+  }
+
   /** How many transceivers are in each state. */
   counts(): Record<TransceiverState, number> {
     const counts = { unanswered: 0, live: 0, draining: 0, dead: 0 };
@@ -117,18 +130,26 @@ export class Directory {
 
   /** A new epoch is a new entry in the engine; the old one takes its flows with it. */
   #enter(known: Known, epoch: bigint): void {
-    if (known.slot !== undefined) this.#options.engine.retireTransceiver(known.slot);
-    known.slot = undefined;
+    this.#retire(known);
     try {
-      known.slot = this.#options.engine.addTransceiver({ ...known.entry, epoch });
+      const end = { ...known.entry, epoch };
+      known.slot = this.#options.engine.addTransceiver(end);
       known.epoch = epoch;
+      this.#ends.set(known.slot, end);
     } catch (error) {
       this.#options.logger.error({ transceiver: known.entry.id, err: error }, "transceiver cannot be used");
     }
   }
 
   #forget(known: Known): void {
-    if (known.slot !== undefined) this.#options.engine.retireTransceiver(known.slot);
+    this.#retire(known);
     this.#known.delete(known.entry.id);
+  }
+
+  #retire(known: Known): void {
+    if (known.slot === undefined) return;
+    this.#options.engine.retireTransceiver(known.slot);
+    this.#ends.delete(known.slot);
+    known.slot = undefined;
   }
 }

@@ -1,5 +1,6 @@
 /** Every limit that the relay's control plane chose, with its unit, its origin, and what breaks if it changes. */
 import type { BudgetLimits } from "./budgets.ts";
+import type { RateLimit } from "./rate-buckets.ts";
 
 /** New flows per second that the operator allows: in total, and from one source prefix. */
 export interface NewFlowRates {
@@ -90,3 +91,15 @@ export const budgetsFor = (rates: NewFlowRates): BudgetLimits => ({
 });
 
 export const BUDGETS = budgetsFor(NEW_FLOW_RATES);
+
+/**
+ * Unknown paths that owners are asked about, of all workers together. A burst brings back the calls of a whole relay of
+ * 10,000 at once; the rate is what a core does beside everything else at 10 us each.
+ */
+export const ASK_BUDGET: RateLimit = { perSecond: 5_000, burst: 10_000 };
+
+/** An assert is believed for so long after its path was asked about, and up to as long again, ms: a few round trips. */
+export const ASKED_FOR_MS = 1_000;
+
+/** Paths that are remembered as asked about, in each of two such spans: more than the budget allows in one. */
+export const ASKED_PATHS = 16_384;

@@ -7,7 +7,14 @@ import { performance } from "node:perf_hooks";
 import type { Logger } from "pino";
 import type { Registry } from "prom-client";
 import { EarshotError } from "../earshot-error.ts";
-import { CONTROL_KIND, type ControlRecord, type Engine, type EngineOptions, type Ingress } from "../engine/engine.ts";
+import {
+  CONTROL_KIND,
+  type ControlRecord,
+  type Engine,
+  type EngineOptions,
+  type Ingress,
+  type Slot,
+} from "../engine/engine.ts";
 import { JsEngine } from "../engine/js/js-engine.ts";
 import { NativeEngine } from "../engine/native/native-engine.ts";
 import type { KeyRing } from "../keys/key-ring.ts";
@@ -29,6 +36,7 @@ import {
   PATHS_PER_UFRAG,
   TENTATIVE_SHARE,
 } from "./limits.ts";
+import { Recall } from "./recall.ts";
 import { relayRegistry } from "./relay-metrics.ts";
 import { TrunkEnds } from "./trunk-ends.ts";
 import { UfragPaths } from "./ufrag-paths.ts";
@@ -63,6 +71,7 @@ export class Relay {
   readonly #hash = new KeyedHash();
   readonly #paths: UfragPaths;
   readonly #admission: AdmissionOptions;
+  readonly #recall: Recall;
   readonly #trunkAddress: string;
   #keys: KeyRing;
   #timer: NodeJS.Timeout | undefined;
@@ -92,6 +101,8 @@ export class Relay {
       keys,
       knows: (id) => this.#directory.knows(id),
       onPong: (pong) => this.#directory.heard(pong),
+      onAssert: (id, sender, path, ufrag) => this.#recall.asserted(path, this.#directory.slotOf(id, sender), ufrag),
+      onDownlink: (id, sender, path) => this.#recall.unknown(path, this.#directory.slotOf(id, sender)),
     });
     this.#paths = new UfragPaths({
       engine: this.#engine,
@@ -100,18 +111,26 @@ export class Relay {
       inUseMs: IN_USE_MS,
       onEvicted: () => this.#counters.add("path_evicted"),
     });
-    this.#admission = {
+    const common = {
       engine: this.#engine,
       cluster: options.cluster,
       keys,
-      isTrunkEnd: (path) => this.#trunkEnds.has(path),
-      findTransceiver: (id, epochLow16) => this.#directory.find(id, epochLow16),
+      isTrunkEnd: (path: Buffer) => this.#trunkEnds.has(path),
+      findTransceiver: (id: number, epochLow16: number) => this.#directory.find(id, epochLow16),
       now: Date.now,
       monotonicMs: () => performance.now(),
       hash: this.#hash,
-      budgets: new Budgets(budgetsFor(options.newFlowRates ?? NEW_FLOW_RATES), this.#hash),
       paths: this.#paths,
     };
+    this.#admission = {
+      ...common,
+      budgets: new Budgets(budgetsFor(options.newFlowRates ?? NEW_FLOW_RATES), this.#hash),
+    };
+    this.#recall = new Recall({
+      ...common,
+      ask: (slot, path) => this.#ask(slot, path),
+      count: (name) => this.#counters.add(name),
+    });
     this.registry = relayRegistry({
       engine: this.#engine,
       counters: this.#counters,
@@ -205,9 +224,20 @@ export class Relay {
         this.#paths.remove(this.#hash.ofUfrag(ufrag), record.path);
         return;
       }
+      case CONTROL_KIND.unknownPath:
+        this.#recall.unknown(record.path, record.slot);
+        return;
       case CONTROL_KIND.assert:
-        return; // answers an unknown path frame, which this relay does not send
+        this.#recall.asserted(record.path, record.slot, record.payload.toString("latin1"));
+        return;
     }
+  }
+
+  #ask(slot: Slot, path: Buffer): boolean {
+    const to = this.#directory.endOf(slot);
+    if (to === undefined) return false;
+    this.#controlPort.askAbout(path, to);
+    return true;
   }
 }
 

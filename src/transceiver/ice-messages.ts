@@ -18,6 +18,13 @@ const UNDERSTOOD: ReadonlySet<number> = new Set([
 
 const NOTHING = Buffer.alloc(0);
 
+/** A Binding Indication (RFC 8445, section 11): a client that gets one does nothing about it. */
+export const KEEPALIVE = writeStun({
+  class: STUN_CLASS.indication,
+  transactionId: Buffer.alloc(12),
+  attributes: [],
+});
+
 /** The types that oblige us to refuse this request, without repeats. What follows MESSAGE-INTEGRITY does not count. */
 export function unknownAttributes(message: StunMessage): number[] {
   const unknown = new Set<number>();

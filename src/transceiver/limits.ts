@@ -86,6 +86,18 @@ export const MAX_RELAY_PORTS = 4_096;
 /** A relay pings once a second and calls a transceiver dead after three; this is the same from the other side. */
 export const RELAY_SILENCE_MS = 3_000;
 
+/**
+ * A relay of which nothing has been heard for so long is taken for gone: its paths are offered to the other relays. It pings
+ * once a second, so a lost ping costs a few frames too many; much longer, and calls wait for their client's next check.
+ */
+export const RELAY_GONE_MS = 1_500;
+
+/** How often a call whose relay is gone tries the others, until one of them brings something from its client. */
+export const SEEK_RELAY_MS = 1_000;
+
+/** Relays that such a call tries at a time; those that were heard of most lately. */
+export const SEEK_RELAYS = 4;
+
 /** Asked of the kernel, which may grant less: at 832 bytes for a queued packet (measured) 5,000 packets, or 0.1 s of 1,000 calls. */
 export const TRUNK_RECEIVE_BUFFER_BYTES = 4_194_304;
 

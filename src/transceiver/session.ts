@@ -17,7 +17,9 @@ import type { ClientPath, DatagramTaker, PathBook } from "./client-path.ts";
 import type { EndReason, TransceiverCounters } from "./counters.ts";
 import type { Demux } from "./demux.ts";
 import { IceAgent, type IceCredentials, type IceHost, type RequestVerdict, type ResponseVerdict } from "./ice-agent.ts";
-import { SETUP_TIMEOUT_MS } from "./limits.ts";
+import { KEEPALIVE } from "./ice-messages.ts";
+import { SEEK_RELAY_MS, SETUP_TIMEOUT_MS } from "./limits.ts";
+import type { RelayWatch } from "./relay-watch.ts";
 import type { Offer } from "./sdp-offer.ts";
 import type { AddressPort, RelayPort, TrunkSocket } from "./trunk-socket.ts";
 import { Peer, type PeerHost } from "./werift/peer.ts";
@@ -25,6 +27,7 @@ import { Peer, type PeerHost } from "./werift/peer.ts";
 /** What all sessions of a transceiver share. */
 export interface SessionSurroundings {
   readonly trunk: TrunkSocket;
+  readonly relays: RelayWatch;
   readonly demux: Demux;
   readonly paths: PathBook;
   readonly counters: TransceiverCounters;
@@ -54,6 +57,7 @@ export class Session implements DatagramTaker {
   /** False once nothing more may be sent to the client (RFC 7675): not even a goodbye. */
   #hasConsent = true;
   #closing = Promise.resolve();
+  #nextSeekMs = 0;
 
   constructor(id: string, offer: Offer, shared: SessionSurroundings, nowMs: number) {
     this.id = id;
@@ -90,7 +94,8 @@ export class Session implements DatagramTaker {
 
   assertPath(path: ClientPath, to: RelayPort): void {
     for (const { path: own, ufrags, proved } of this.#agent.paths()) {
-      if (own === path && proved) this.#control(path, FRAME_KIND.assert, ufrags[0]!, to);
+      if (own !== path || !proved) continue;
+      for (const ufrag of ufrags) this.#control(path, FRAME_KIND.assert, ufrag, to);
     }
   }
 
@@ -100,6 +105,19 @@ export class Session implements DatagramTaker {
     if (!this.#agent.tick(nowMs)) this.end("consent-expired");
     else if (this.#state !== "connected" && ageMs >= SETUP_TIMEOUT_MS) this.end("setup-timeout");
     else if (ageMs >= this.#shared.maxCallMs) this.end("max-duration");
+    else this.#seekRelay(nowMs);
+  }
+
+  /**
+   * Where the relay of the selected path is gone, the others get something for the client: the one that has taken over does
+   * not know the path, asks, and then has it before its next STUN check.
+   */
+  #seekRelay(nowMs: number): void {
+    const { relays, trunk } = this.#shared;
+    const path = this.#agent.selected;
+    if (path === undefined || nowMs < this.#nextSeekMs || !relays.isGone(path.relayPort, nowMs)) return;
+    this.#nextSeekMs = nowMs + SEEK_RELAY_MS;
+    for (const port of relays.present(nowMs)) trunk.send(port, FRAME_KIND.data, path.bytes, KEEPALIVE);
   }
 
   /** Ends the call; the first reason counts. Resolves when nothing of it is left. */

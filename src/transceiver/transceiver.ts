@@ -16,6 +16,7 @@ import { PathBook } from "./client-path.ts";
 import { TransceiverCounters } from "./counters.ts";
 import { Demux } from "./demux.ts";
 import type { IceCredentials } from "./ice-agent.ts";
+import { RelayWatch } from "./relay-watch.ts";
 import { readOffer } from "./sdp-offer.ts";
 import { Sessions } from "./sessions.ts";
 import { type AddressPort, TrunkSocket } from "./trunk-socket.ts";
@@ -95,6 +96,7 @@ export class Transceiver {
       },
       {
         trunk: this.#trunk,
+        relays: new RelayWatch(() => this.#trunk.relayPorts()),
         demux,
         paths: this.#paths,
         counters,

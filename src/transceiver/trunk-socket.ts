@@ -143,6 +143,11 @@ export class TrunkSocket {
     for (const relayPort of this.#relayPorts.values()) this.send(relayPort, FRAME_KIND.drain, undefined, NOTHING);
   }
 
+  /** Every relay port that it remembers, heard of lately or not. */
+  relayPorts(): Iterable<RelayPort> {
+    return this.#relayPorts.values();
+  }
+
   /** How many relay ports were heard from in the last 3 s. */
   liveRelayPorts(nowMs: number): number {
     let live = 0;

@@ -122,6 +122,79 @@ export function frameCases(make: MakeEngine): void {
       });
     }));
 
+  test("tells the control plane of a path without a flow, once, and of none that is on no ingress of its own", () =>
+    onAssuredFlow(make, async ({ rig, transceiver, client }) => {
+      rig.control.hold();
+      const [known, elsewhere, other] = [
+        client.path,
+        pathBytes(client.ingress.id + 1, "192.0.2.1", 9),
+        pathBytes(client.ingress.id, "192.0.2.1", 9),
+      ];
+      await transceiver.send(
+        [FRAME_KIND.data, known, rtpLike()],
+        [FRAME_KIND.data, elsewhere, rtpLike()],
+        [FRAME_KIND.data, other, rtpLike()],
+        [FRAME_KIND.data, other, successResponse()],
+      );
+      await rig.expect({
+        down_received: 1,
+        down_accepted: 1,
+        frame_received: 4,
+        frame_forwarded: 1,
+        frame_drop_unknown_path: 3,
+      });
+      assert.deepEqual(rig.control.take(), [
+        { kind: CONTROL_KIND.unknownPath, worker: 1, slot: transceiver.slot, path: other, payload: Buffer.alloc(0) },
+      ]);
+    }));
+
+  test("an unknown path is told of again while downlink for it keeps coming", () =>
+    onAssuredFlow(make, async ({ rig, transceiver, client }) => {
+      rig.control.hold();
+      const unknown = pathBytes(client.ingress.id, "192.0.2.1", 9);
+      let told = 0;
+      let sent = 0;
+      while (told < 2) {
+        await transceiver.data(unknown, rtpLike());
+        sent += 1;
+        await until(
+          () => rig.since("frame_drop_unknown_path") === sent,
+          () => "the frame",
+        );
+        told += rig.control.take().length;
+      }
+      assert.ok(sent > 2, "each frame was told of");
+      await rig.expect({
+        down_received: sent,
+        down_accepted: sent,
+        frame_received: sent,
+        frame_drop_unknown_path: sent,
+      });
+    }));
+
+  test("a flood of unknown paths leaves half of the queue to what has to be decided", () =>
+    onAssuredFlow(make, async ({ rig, transceiver, client }) => {
+      rig.control.hold();
+      const unknown = Array.from({ length: QUEUE_RECORDS }, (_, i) =>
+        pathBytes(client.ingress.id, `192.0.2.${i >> 8}`, 1_024 + i),
+      );
+      const flood = transceiver.seal(...unknown.map((path) => [FRAME_KIND.data, path, indication()] as const));
+      const ends = transceiver.seal(
+        ...Array.from({ length: QUEUE_RECORDS / 2 }, () => [FRAME_KIND.flowEnd, unknown[0]!, UFRAG] as const),
+      );
+      await transceiver.sendRaw([...flood, ...ends]);
+      await rig.expect({
+        down_received: flood.length + ends.length,
+        down_accepted: flood.length + ends.length,
+        frame_received: QUEUE_RECORDS * 1.5,
+        frame_drop_unknown_path: QUEUE_RECORDS,
+        frame_control: QUEUE_RECORDS / 2,
+      });
+      const kinds = rig.control.take().map(({ kind }) => kind);
+      assert.equal(kinds.filter((kind) => kind === CONTROL_KIND.unknownPath).length, QUEUE_RECORDS / 2);
+      assert.equal(kinds.filter((kind) => kind === CONTROL_KIND.flowEnd).length, QUEUE_RECORDS / 2);
+    }));
+
   test("sends nothing on an ingress that it does not have (frame_drop_unknown_path)", () =>
     onAssuredFlow(make, async ({ rig, transceiver, client }) => {
       const elsewhere = pathBytes(99, "127.0.0.1", client.port);

@@ -19,6 +19,8 @@ export class TrunkTap {
   readonly captured: Captured[] = [];
   /** What passes nothing on. */
   cut = false;
+  /** What of the rest is lost. */
+  loses: (passing: Captured) => boolean = () => false;
   #transceiverPort = 0;
   readonly #relaySide: Socket;
   /** The transceiver's side, by the relay's port: replies go to the port that asked. */
@@ -27,8 +29,8 @@ export class TrunkTap {
   private constructor(socket: Socket) {
     this.#relaySide = socket;
     socket.on("message", (datagram, { port }) => {
-      this.captured.push({ direction: "up", datagram, relayPort: port });
-      if (!this.cut) this.#transceiverSide(port).send(datagram, this.#transceiverPort, HOST);
+      if (this.#passes({ direction: "up", datagram, relayPort: port }))
+        this.#transceiverSide(port).send(datagram, this.#transceiverPort, HOST);
     });
   }
 
@@ -62,13 +64,17 @@ export class TrunkTap {
     }
   }
 
+  #passes(passing: Captured): boolean {
+    this.captured.push(passing);
+    return !this.cut && !this.loses(passing);
+  }
+
   #transceiverSide(relayPort: number): Socket {
     const known = this.#transceiverSides.get(relayPort);
     if (known !== undefined) return known;
     const socket = createSocket("udp4");
     socket.on("message", (datagram) => {
-      this.captured.push({ direction: "down", datagram, relayPort });
-      if (!this.cut) this.#relaySide.send(datagram, relayPort, HOST);
+      if (this.#passes({ direction: "down", datagram, relayPort })) this.#relaySide.send(datagram, relayPort, HOST);
     });
     this.#transceiverSides.set(relayPort, socket);
     return socket;

@@ -215,8 +215,10 @@ class Control {
   }
 
   void take(const QueueRecord& record, unsigned worker) {
+    const auto kind = static_cast<FrameKind>(record.kind);
+    if (kind == FrameKind::unknown_path) return;  // counted as the frame that was dropped
     if (record.kind != 0) control_frames++;
-    switch (static_cast<FrameKind>(record.kind)) {
+    switch (kind) {
       case FrameKind::promote:
         promoted += engine_.promote(record.path, record.slot, record.payload);
         return;

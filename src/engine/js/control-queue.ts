@@ -25,10 +25,11 @@ export class ControlQueue {
     this.#misses = [];
   }
 
-  /** False if there is no room. */
+  /** False if there is no room. An unknown path can wait, and leaves half of it to what cannot. */
   push(record: ControlRecord): boolean {
     const queue = record.kind === CONTROL_KIND.miss ? this.#misses : this.#frames;
-    if (queue.length >= CONTROL_QUEUE_RECORDS) return false;
+    const most = record.kind === CONTROL_KIND.unknownPath ? CONTROL_QUEUE_RECORDS / 2 : CONTROL_QUEUE_RECORDS;
+    if (queue.length >= most) return false;
     queue.push(record);
     this.#ring();
     return true;

@@ -8,13 +8,14 @@ import type { KeyRing } from "../../keys/key-ring.ts";
 import { readStun, STUN_CLASS, STUN_METHOD_BINDING } from "../../stun/stun-reader.ts";
 import { DIRECTION, TrunkReader, type TrunkReject } from "../../trunk/datagram.ts";
 import { FRAME_KIND, readFrames } from "../../trunk/frame.ts";
-import { pathKey } from "../../trunk/path.ts";
+import { pathIngress, pathKey } from "../../trunk/path.ts";
 import { WORKER_COUNTER } from "../counters.ts";
 import { CONTROL_KIND, type ControlKind, type Slot } from "../engine.ts";
 import type { ControlQueue } from "./control-queue.ts";
 import type { FlowTable } from "./flow-table.ts";
 import { send } from "./sockets.ts";
 import type { TransceiverTable } from "./transceiver-table.ts";
+import { UnknownPaths } from "./unknown-paths.ts";
 import { RECEIVE_BUFFER_BYTES } from "./uplink.ts";
 
 const REJECTED = {
@@ -31,6 +32,8 @@ const CONTROL_KIND_OF = new Map<number, ControlKind>([
   [FRAME_KIND.flowEnd, CONTROL_KIND.flowEnd],
   [FRAME_KIND.assert, CONTROL_KIND.assert],
 ]);
+
+const NOTHING = Buffer.alloc(0);
 
 /** The counter that a frame ended in, or undefined where the kernel's answer to the send decides. */
 type Outcome = number | undefined;
@@ -52,6 +55,7 @@ export class Downlink {
   readonly #options: DownlinkOptions;
   readonly #reader: TrunkReader;
   readonly #sent: (error: Error | null) => void;
+  readonly #unknownPaths = new UnknownPaths();
 
   constructor(options: DownlinkOptions) {
     this.#options = options;
@@ -109,8 +113,12 @@ export class Downlink {
 
   #placeData(sender: Slot, path: Buffer, payload: Buffer): Outcome {
     const { flows, socketOf } = this.#options;
-    const flow = flows.get(pathKey(path));
-    if (!flow) return WORKER_COUNTER.frame_drop_unknown_path;
+    const key = pathKey(path);
+    const flow = flows.get(key);
+    if (!flow) {
+      this.#tellUnknown(sender, path, key);
+      return WORKER_COUNTER.frame_drop_unknown_path;
+    }
     const isOwner = flow.owner.slot === sender;
     if (!isOwner && flow.pending?.slot !== sender) return WORKER_COUNTER.frame_drop_not_owner;
     if (!isOwner || !flow.assured) {
@@ -124,5 +132,12 @@ export class Downlink {
     if (isOwner) flows.seen(flow);
     send(socket, payload, flow.port, flow.host, this.#sent);
     return undefined;
+  }
+
+  /** The sender may own a path that was forgotten here: the control plane is told, and asks it. */
+  #tellUnknown(sender: Slot, path: Buffer, key: string): void {
+    const { worker, control, socketOf } = this.#options;
+    if (!socketOf(pathIngress(path)) || !this.#unknownPaths.take(key, performance.now())) return;
+    control.push({ kind: CONTROL_KIND.unknownPath, worker, path, slot: sender, payload: NOTHING });
   }
 }
