@@ -22,11 +22,10 @@ import {
   type EstablishedResult,
   type FloodResult,
   runLoad,
-  type Seat,
-  seated,
 } from "./load-tools.ts";
 import { threadCpuNs, threadsNamed, udpSockets } from "./proc.ts";
 import type { RelayHostOptions, RelayHostRequest, RelayHostSnapshot, RelayHostStarted } from "./relay-host.ts";
+import { type Seat, seated } from "./seat.ts";
 
 export type FloodKind = "unclassified" | "random" | "forged" | "replay";
 

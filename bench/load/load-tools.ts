@@ -1,25 +1,18 @@
 /** The load tools of bench/load, as promises: builds them, runs the generator, and keeps an echo transceiver. */
-import { type ChildProcessWithoutNullStreams, execFile, spawn, spawnSync } from "node:child_process";
+import { execFile, spawnSync } from "node:child_process";
 import { mkdirSync } from "node:fs";
-import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import type { DerivedKeys } from "../../src/keys/key-ring.ts";
 import { packageRoot } from "../../src/package-root.ts";
+import { LineProcess } from "./line-process.ts";
+import { type Seat, seated } from "./seat.ts";
 
 const at = (file: string): string => fileURLToPath(new URL(file, packageRoot));
 const LOAD = at("build/load/load");
 const ECHO = at("build/load/echo");
 /** Beyond what a mode's own --seconds allow. */
 const LONGEST_RUN_MS = 300_000;
-
-/** Where a program runs, and how urgently. */
-export interface Seat {
-  /** The one CPU that it may use; any if absent. */
-  readonly cpu?: number | undefined;
-  /** Before everything else on that CPU, as if it had a machine of its own. Needs root. */
-  readonly realtime?: boolean | undefined;
-}
 
 /** Throws with the compiler's output. Safe to call from several processes at once. */
 export function buildLoadTools(): void {
@@ -79,11 +72,6 @@ export async function runLoad<Result>(
   return JSON.parse(stdout) as Result;
 }
 
-/** The command with its CPU in front of it. */
-export function seated(cpu: number | undefined, ...command: string[]): string[] {
-  return cpu === undefined ? command : ["taskset", "--cpu-list", String(cpu), ...command];
-}
-
 export interface EchoCounts {
   /** Trunk datagrams. */
   readonly received: number;
@@ -115,45 +103,31 @@ export interface EchoOptions extends Seat {
 
 /** A transceiver that answers every Binding request and echoes the rest. */
 export class EchoTransceiver {
-  readonly port: number;
-  readonly #child: ChildProcessWithoutNullStreams;
-  readonly #lines: AsyncIterator<string>;
+  readonly #process: LineProcess<{ readonly port: number }, EchoCounts>;
 
-  private constructor(child: ChildProcessWithoutNullStreams, lines: AsyncIterator<string>, port: number) {
-    this.#child = child;
-    this.#lines = lines;
-    this.port = port;
+  private constructor(process: LineProcess<{ readonly port: number }, EchoCounts>) {
+    this.#process = process;
   }
 
   static async start(options: EchoOptions): Promise<EchoTransceiver> {
     const { cluster, id, epoch, keys } = options;
-    const own = ["--cluster", String(cluster), "--id", String(id), "--epoch", String(epoch)];
-    if (options.realtime === true) own.push("--realtime");
-    if (options.mischief === true) own.push("--mischief");
-    const [program, ...args] = seated(options.cpu, ECHO, ...own) as [string, ...string[]];
-    const child = spawn(program, args, { stdio: "pipe" });
-    child.stderr.pipe(process.stderr);
-    const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+    const command = [ECHO, "--cluster", String(cluster), "--id", String(id), "--epoch", String(epoch)];
+    if (options.realtime === true) command.push("--realtime");
+    if (options.mischief === true) command.push("--mischief");
     // On stdin, because everybody may read a command line.
-    child.stdin.write(`${keys.id} ${keys.trunkUp.toString("hex")} ${keys.trunkDown.toString("hex")}\n`);
-    const { port } = (await nextLine(lines)) as { port: number };
-    return new EchoTransceiver(child, lines, port);
+    const secret = `${keys.id} ${keys.trunkUp.toString("hex")} ${keys.trunkDown.toString("hex")}`;
+    return new EchoTransceiver(await LineProcess.start(command, options, secret));
   }
 
-  async counts(): Promise<EchoCounts> {
-    this.#child.stdin.write("\n");
-    return (await nextLine(this.#lines)) as EchoCounts;
+  get port(): number {
+    return this.#process.started.port;
   }
 
-  async stop(): Promise<void> {
-    const ended = new Promise<void>((resolve) => this.#child.once("close", () => resolve()));
-    this.#child.stdin.end();
-    await ended;
+  counts(): Promise<EchoCounts> {
+    return this.#process.ask();
   }
-}
 
-async function nextLine(lines: AsyncIterator<string>): Promise<unknown> {
-  const { done, value } = await lines.next();
-  if (done) throw new Error("the echo transceiver has ended");
-  return JSON.parse(value);
+  stop(): Promise<void> {
+    return this.#process.stop();
+  }
 }

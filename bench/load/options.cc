@@ -29,6 +29,10 @@ std::string Options::text(const std::string& name) {
   return value;
 }
 
+std::string Options::text_or(const std::string& name, const std::string& otherwise) {
+  return values_.find(name) == values_.end() ? otherwise : text(name);
+}
+
 uint64_t Options::number(const std::string& name, uint64_t otherwise, uint64_t least, uint64_t most) {
   if (values_.find(name) == values_.end()) return otherwise;
   const std::string value = text(name);

@@ -17,6 +17,7 @@ class Options {
   Options(int argc, char** argv, int skip);
 
   std::string text(const std::string& name);  // required
+  std::string text_or(const std::string& name, const std::string& otherwise);
   uint64_t number(const std::string& name, uint64_t otherwise, uint64_t least, uint64_t most);
   bool flag(const std::string& name);
   // After everything has been asked for.

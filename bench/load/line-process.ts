@@ -1,0 +1,49 @@
+/** A child that says first where it listens, then answers each line of input with a line of JSON, and ends with its input. */
+import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
+import { createInterface } from "node:readline";
+import { type Seat, seated } from "./seat.ts";
+
+export class LineProcess<Started, Answer> {
+  readonly pid: number;
+  readonly started: Started;
+  readonly #child: ChildProcessWithoutNullStreams;
+  readonly #lines: AsyncIterator<string>;
+
+  private constructor(child: ChildProcessWithoutNullStreams, lines: AsyncIterator<string>, started: Started) {
+    this.#child = child;
+    this.#lines = lines;
+    this.pid = child.pid!;
+    this.started = started;
+  }
+
+  /** @param firstLine is what it is told before it says anything. */
+  static async start<Started, Answer>(
+    command: readonly string[],
+    { cpu }: Seat = {},
+    firstLine?: string,
+  ): Promise<LineProcess<Started, Answer>> {
+    const [program, ...args] = seated(cpu, ...command) as [string, ...string[]];
+    const child = spawn(program, args, { stdio: "pipe" });
+    child.stderr.pipe(process.stderr);
+    const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+    if (firstLine !== undefined) child.stdin.write(`${firstLine}\n`);
+    return new LineProcess<Started, Answer>(child, lines, (await nextLine(lines, program)) as Started);
+  }
+
+  async ask(): Promise<Answer> {
+    this.#child.stdin.write("\n");
+    return (await nextLine(this.#lines, this.#child.spawnfile)) as Answer;
+  }
+
+  async stop(): Promise<void> {
+    const ended = new Promise<void>((resolve) => this.#child.once("close", () => resolve()));
+    this.#child.stdin.end();
+    await ended;
+  }
+}
+
+async function nextLine(lines: AsyncIterator<string>, program: string): Promise<unknown> {
+  const { done, value } = await lines.next();
+  if (done) throw new Error(`${program} has ended`);
+  return JSON.parse(value);
+}
