@@ -26,18 +26,19 @@ export function startBanner(facts: RelayFacts & { http: AddressPort; advertise: 
 
 export function transceiverBanner(facts: {
   http: AddressPort;
-  id: number;
-  trunk: AddressPort;
+  transceivers: readonly (AddressPort & { readonly id: number })[];
   advertise: readonly AddressPort[];
 }): string {
   return block([
     title("transceiver"),
     "",
     row("Page", pageUrl(facts.http)),
-    row("Transceiver", `id ${facts.id}, trunk ${formatAddressPort(facts.trunk)}`),
+    row("Transceiver", linesText(facts.transceivers.map((one) => `id ${one.id}, trunk ${formatAddressPort(one)}`))),
     row("Advertised", placesText(facts.advertise)),
     "",
-    "A relay needs this transceiver in its directory. Ctrl-C stops it.",
+    facts.transceivers.length === 1
+      ? "A relay needs this transceiver in its directory. Ctrl-C stops it."
+      : "A relay needs each of these transceivers in its directory. Ctrl-C stops it.",
   ]);
 }
 
@@ -62,10 +63,12 @@ const block = (lines: readonly string[]): string => `${lines.join("\n")}\n`;
 const title = (command: string): string => `Earshot ${packageVersion()}, ${command}`;
 const row = (label: string, text: string): string => `  ${label.padEnd(LABEL_WIDTH)}${text}`;
 
-/** One address for each line, under each other. */
-function placesText(places: readonly AddressPort[]): string {
-  return places.map(formatAddressPort).join(`\n${" ".repeat(LABEL_WIDTH + 2)}`);
+/** Under each other. */
+function linesText(lines: readonly string[]): string {
+  return lines.join(`\n${" ".repeat(LABEL_WIDTH + 2)}`);
 }
+
+const placesText = (places: readonly AddressPort[]): string => linesText(places.map(formatAddressPort));
 
 function engineText({ engineKind, workers }: RelayFacts): string {
   return engineKind === "js" ? "js" : `native, ${workers} worker${workers === 1 ? "" : "s"}`;

@@ -1,4 +1,4 @@
-/** `earshot start`: a front process, one relay process and one transceiver process, wired to each other. */
+/** `earshot start`: a front process, one relay process and one transceiver process or more, wired to each other. */
 import type { FastifyInstance } from "fastify";
 import type { Logger } from "pino";
 import type { AddressPort } from "../config/address-port.ts";
@@ -27,8 +27,7 @@ class StartService implements Service {
   /** Absent where the key is a random one, in memory. */
   readonly #keys: KeySource | undefined;
   readonly #relay: RelayFront;
-  readonly #transceiver: TransceiverFront;
-  #trunk: AddressPort | undefined;
+  readonly #transceivers: TransceiverFront;
   #app: FastifyInstance | undefined;
 
   constructor(config: Config<"start">, logger: Logger, keySource: KeySource | undefined) {
@@ -38,15 +37,13 @@ class StartService implements Service {
     const random = randomKeyRing();
     const keys = () => keySource?.ring ?? random;
     this.#relay = new RelayFront({ config, keys, logger, onReady: () => this.#introduce() });
-    this.#transceiver = new TransceiverFront({
-      settings: config,
+    this.#transceivers = new TransceiverFront({
+      // The trunk's ports are the relay's here; nobody needs to know those of the transceivers.
+      settings: { ...config, trunk: { address: config.trunk.address, port: 0 } },
       keys,
       advertise: () => this.#advertise(),
       logger,
-      onReady: ({ trunk }) => {
-        this.#trunk = trunk;
-        this.#introduce();
-      },
+      onReady: () => this.#introduce(),
     });
   }
 
@@ -54,23 +51,23 @@ class StartService implements Service {
     const config = this.#config;
     this.#keys?.watch(() => {
       this.#relay.tellKeys();
-      this.#transceiver.tellKeys();
+      this.#transceivers.tellKeys();
     });
     const [{ engineKind, workers, ingresses }] = await Promise.all([
       this.#relay.child.start(),
-      this.#transceiver.child.start(),
+      this.#transceivers.start(),
     ]);
     const metrics = new FrontMetrics({
-      children: [this.#relay.child, this.#transceiver.child],
-      others: [() => this.#relay.metrics(), () => this.#transceiver.metrics()],
-      openCalls: () => this.#transceiver.openCalls,
+      children: [this.#relay.child, ...this.#transceivers.children],
+      others: [() => this.#relay.metrics(), () => this.#transceivers.metrics()],
+      openCalls: () => this.#transceivers.calls.count,
       keys: this.#keys,
     });
     this.#app = await buildServer({
       logger: this.#logger,
       requests: metrics.requests,
       operations: { metrics: () => metrics.text(), notReadyReasons: () => this.#notReadyReasons() },
-      calls: { service: this.#transceiver, corsOrigin: config.corsOrigin },
+      calls: { service: this.#transceivers.calls, corsOrigin: config.corsOrigin, links: [] },
     });
     const http = await listen(this.#app, config.http);
     const advertise = this.#advertise();
@@ -79,19 +76,15 @@ class StartService implements Service {
 
   async stop(): Promise<void> {
     this.#keys?.stop();
-    await Promise.all([this.#app?.close(), this.#relay.child.stop(), this.#transceiver.child.stop()]);
+    await Promise.all([this.#app?.close(), this.#relay.child.stop(), this.#transceivers.stop()]);
   }
 
-  /** Called each time that one of the two is ready: a new process knows nothing, and has moved to new ports. */
+  /** Called each time that one of them is ready: a new process knows nothing, and has moved to new ports. */
   #introduce(): void {
-    const trunk = this.#trunk;
-    if (trunk === undefined || !this.#relay.child.up || !this.#transceiver.child.up) return;
-    const told = [
-      this.#relay.setDirectory([{ id: this.#config.id, ...trunk }]),
-      this.#transceiver.child.ask("setAdvertise", this.#advertise()),
-    ];
+    if (!this.#relay.child.up) return;
+    const told = [this.#relay.setDirectory(this.#transceivers.directory), this.#transceivers.tellAdvertise()];
     Promise.all(told).catch((error) =>
-      this.#logger.error({ err: error }, "relay and transceiver were not told of each other"),
+      this.#logger.error({ err: error }, "relay and transceivers were not told of each other"),
     );
   }
 
@@ -100,7 +93,7 @@ class StartService implements Service {
   }
 
   async #notReadyReasons(): Promise<string[]> {
-    const reasons = await Promise.all([this.#relay.notReadyReason(), this.#transceiver.notReadyReason()]);
+    const reasons = await Promise.all([this.#relay.notReadyReason(), this.#transceivers.notReadyReason()]);
     return reasons.filter((reason) => reason !== undefined);
   }
 }

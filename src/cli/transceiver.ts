@@ -1,4 +1,4 @@
-/** `earshot transceiver`: a front process with page, signalling and metrics, and one transceiver process. */
+/** `earshot transceiver`: a front process with page, signalling and metrics, and one transceiver process or more. */
 import type { FastifyInstance } from "fastify";
 import type { AddressPort } from "../config/address-port.ts";
 import { hostAddresses, reachableByClients } from "../config/ingresses.ts";
@@ -31,11 +31,11 @@ export async function transceiver(config: Config<"transceiver">): Promise<void> 
   await runUntilSignal({
     async start() {
       keys.watch(front.tellKeys);
-      const { trunk } = await front.child.start();
+      await front.start();
       const metrics = new FrontMetrics({
-        children: [front.child],
+        children: front.children,
         others: [() => front.metrics()],
-        openCalls: () => front.openCalls,
+        openCalls: () => front.calls.count,
         keys,
       });
       app = await buildServer({
@@ -45,14 +45,14 @@ export async function transceiver(config: Config<"transceiver">): Promise<void> 
           metrics: () => metrics.text(),
           notReadyReasons: async () => [await front.notReadyReason()].filter((reason) => reason !== undefined),
         },
-        calls: { service: front, corsOrigin: config.corsOrigin },
+        calls: { service: front.calls, corsOrigin: config.corsOrigin, links: [] },
       });
       const http = await listen(app, config.http);
-      process.stdout.write(transceiverBanner({ http, id: config.id, trunk, advertise }));
+      process.stdout.write(transceiverBanner({ http, transceivers: front.directory, advertise }));
     },
     async stop() {
       keys.stop();
-      await Promise.all([app?.close(), front.child.stop()]);
+      await Promise.all([app?.close(), front.stop()]);
     },
   });
 }

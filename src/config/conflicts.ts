@@ -8,6 +8,7 @@ import type { Origin } from "./load.ts";
 import type { Command, Key, Machine } from "./schema.ts";
 
 const MAX_PORT = 65535;
+const MAX_ID = 4294967295;
 
 type Settings = Partial<Record<Key, unknown>>;
 type Origins = Partial<Record<Key, Origin>>;
@@ -20,6 +21,12 @@ interface RelaySettings {
   readonly directory: readonly (AddressPort & { readonly id: number })[];
 }
 
+interface ProcessSettings {
+  readonly id: number;
+  readonly processes: number;
+  readonly trunk: AddressPort;
+}
+
 export function checkTogether(command: Command, settings: Settings, origins: Origins, machine: Machine): void {
   if (command !== "start" && settings.keys === undefined) {
     throw new EarshotError(
@@ -30,11 +37,26 @@ export function checkTogether(command: Command, settings: Settings, origins: Ori
   if (Array.isArray(settings.corsOrigin) && settings.corsOrigin.includes("*") && settings.corsOrigin.length > 1) {
     conflict(`${origins.corsOrigin?.name} lists * together with other origins. Give * alone, or only the others`);
   }
+  if (command !== "relay") checkProcesses(command, settings as unknown as ProcessSettings);
   if (command === "transceiver") return;
   const relay = settings as unknown as RelaySettings;
   checkWorkers(relay, origins, machine);
   checkTrunkPorts(relay);
   if (command === "relay") checkDirectory(relay);
+}
+
+/** Each process has an id and a trunk port of its own, one above those of the process before. */
+function checkProcesses(command: Command, { id, processes, trunk }: ProcessSettings): void {
+  const more = processes - 1;
+  if (id + more > MAX_ID) {
+    conflict(`${processes} processes starting with id ${id} need ids past ${MAX_ID}. Start lower with --id`);
+  }
+  // Under `start` the kernel chooses.
+  if (command === "transceiver" && trunk.port + more > MAX_PORT) {
+    conflict(
+      `the trunk's ports start at ${trunk.port} and ${processes} processes need ${more} more, past ${MAX_PORT}. Start lower with --trunk`,
+    );
+  }
 }
 
 /** The control plane binds the trunk's port, worker w the one w above. */

@@ -54,6 +54,15 @@ export function integer(min: number, max: number): z.ZodType<number> {
   });
 }
 
+/** `off` becomes Infinity. */
+export function integerOrOff(min: number, max: number): z.ZodType<number> {
+  return parsed(`off, or a whole number from ${min} to ${max}`, (raw) => {
+    if (raw === "off") return Number.POSITIVE_INFINITY;
+    const value = toInteger(raw);
+    return value !== undefined && value >= min && value <= max ? value : undefined;
+  });
+}
+
 const BYTE_UNITS: Readonly<Record<string, number>> = { "": 1, KiB: 1024, MiB: 1024 ** 2, GiB: 1024 ** 3 };
 
 /** Bytes as a number, or with a unit: `512KiB`, `4MiB`. */

@@ -7,6 +7,9 @@ import type { AddressPort } from "../config/address-port.ts";
 import type { Ingress } from "../engine/engine.ts";
 import type { FleetKey } from "../keys/key-ring.ts";
 import type { NewFlowRates } from "../relay/limits.ts";
+import type { CallDescription } from "../transceiver/session.ts";
+import type { CallAnswer, FragmentAnswer } from "../transceiver/transceiver.ts";
+import type { MetricFamilies } from "./merged-metrics.ts";
 
 export type ChildName = "relay" | "transceiver";
 
@@ -50,6 +53,8 @@ export interface TransceiverInit extends CommonInit {
   readonly advertise: readonly AddressPort[];
   readonly maxCalls: number;
   readonly maxCallMs: number;
+  /** Infinity for no limit. */
+  readonly maxIdleMs: number;
 }
 
 export interface TransceiverReady {
@@ -58,17 +63,30 @@ export interface TransceiverReady {
 }
 
 export type TransceiverCalls = {
-  createCall: { argument: string; reply: { readonly callId: string; readonly answerSdp: string } };
+  createCall: {
+    argument: { readonly offerSdp: string; readonly ingest: boolean };
+    reply: CallAnswer & { readonly callId: string };
+  };
+  updateCall: {
+    argument: { readonly callId: string; readonly offerSdp: string };
+    reply: CallAnswer | undefined;
+  };
+  takeFragment: {
+    argument: { readonly callId: string; readonly fragment: string; readonly mayRepeat: boolean };
+    reply: FragmentAnswer | undefined;
+  };
+  describeCall: { argument: string; reply: CallDescription | undefined };
   endCall: { argument: string; reply: boolean };
   setAdvertise: { argument: readonly AddressPort[]; reply: undefined };
   setKeys: { argument: readonly FleetKey[]; reply: undefined };
-  metrics: { argument: undefined; reply: string };
+  /** No text, because those of several processes become one. */
+  metrics: { argument: undefined; reply: MetricFamilies };
   health: { argument: undefined; reply: Health };
 };
 
 export type TransceiverEvents = {
-  /** A call id whose call is over, whoever ended it. */
-  callEnded: string;
+  /** A call is over, whoever ended it. */
+  callEnded: { readonly callId: string; readonly reason: string };
 };
 
 export interface RelayInit extends CommonInit {

@@ -9,7 +9,7 @@
 import { type ChildProcess, fork } from "node:child_process";
 import type { Logger } from "pino";
 import { EarshotError } from "../earshot-error.ts";
-import type { Calls, ChildName, ErrorMessage, Events, ToChild, ToFront } from "./messages.ts";
+import type { Calls, ErrorMessage, Events, ToChild, ToFront } from "./messages.ts";
 import { Requests } from "./requests.ts";
 
 /** Long enough that a child that fails at once does not burn a CPU, short enough that few callers notice. */
@@ -21,7 +21,8 @@ const READY_WITHIN_MS = 20_000;
 const ASK_TIMEOUT_MS = 10_000;
 
 export interface ChildOptions<Ready, E extends Events> {
-  readonly name: ChildName;
+  /** For logs, metrics and errors. */
+  readonly name: string;
   /** The module that the process runs. */
   readonly entry: URL;
   readonly logger: Logger;
@@ -34,7 +35,7 @@ export interface ChildOptions<Ready, E extends Events> {
 }
 
 export class SupervisedChild<Ready, C extends Calls, E extends Events> {
-  readonly name: ChildName;
+  readonly name: string;
   readonly #options: ChildOptions<Ready, E>;
   readonly #requests: Requests;
   #process: ChildProcess | undefined;

@@ -15,15 +15,19 @@ hostChild<TransceiverInit, TransceiverReady, TransceiverCalls, TransceiverEvents
       trunk: init.trunk,
       advertise: init.advertise,
       maxCallMs: init.maxCallMs,
+      maxIdleMs: init.maxIdleMs,
       limits: { maxCalls: init.maxCalls },
       logger,
-      onCallEnded: (callId) => emit("callEnded", callId),
+      onCallEnded: (callId, reason) => emit("callEnded", { callId, reason }),
     });
     const trunk = await transceiver.start();
     return {
       ready: { trunk },
       answers: {
-        createCall: (offerSdp) => transceiver.createCall(offerSdp),
+        createCall: ({ offerSdp, ingest }) => transceiver.createCall(offerSdp, { ingest }),
+        updateCall: ({ callId, offerSdp }) => transceiver.updateCall(callId, offerSdp),
+        takeFragment: ({ callId, fragment, mayRepeat }) => transceiver.takeFragment(callId, fragment, mayRepeat),
+        describeCall: (callId) => transceiver.describeCall(callId),
         endCall: (callId) => transceiver.endCall(callId),
         setAdvertise: (places) => {
           transceiver.setAdvertise(places);
@@ -33,7 +37,7 @@ hostChild<TransceiverInit, TransceiverReady, TransceiverCalls, TransceiverEvents
           transceiver.setKeys(new KeyRing(fleetKeys));
           return undefined;
         },
-        metrics: () => transceiver.registry.metrics(),
+        metrics: () => transceiver.registry.getMetricsAsJSON(),
         health: () => {
           const { ok, state } = transceiver.health();
           return ok ? { ok } : { ok, reason: `the transceiver is ${state}` };

@@ -1,14 +1,15 @@
 /**
- * The front's view of the transceiver process: makes and ends calls there, and knows which Location stands for which
- * call. What the calls are made of stays in the child.
+ * The front's view of the transceiver processes: one or several, each with an id and a trunk socket of its own, and the
+ * calls that live in them. What the calls are made of stays in the children.
  */
 import type { Logger } from "pino";
 import type { AddressPort } from "../config/address-port.ts";
 import type { KeyRing } from "../keys/key-ring.ts";
-import type { CallService } from "../signalling/call-routes.ts";
-import { type CallMaker, OpenCalls } from "../signalling/open-calls.ts";
+import { Calls } from "../signalling/calls.ts";
+import type { CallMaker } from "../signalling/open-calls.ts";
 import { tellKeys } from "./child-keys.ts";
 import { childEntry } from "./entry.ts";
+import { mergeMetrics } from "./merged-metrics.ts";
 import type { TransceiverCalls, TransceiverEvents, TransceiverInit, TransceiverReady } from "./messages.ts";
 import { SupervisedChild } from "./supervised-child.ts";
 
@@ -17,75 +18,134 @@ export const OPERATIONS_TIMEOUT_MS = 1000;
 
 export interface TransceiverFrontOptions {
   readonly settings: {
+    /** Of the first process; the others follow. */
     readonly id: number;
+    readonly processes: number;
     readonly cluster: number;
+    /** Of the first process; the others follow, unless the kernel chooses. */
     readonly trunk: AddressPort;
     readonly maxCalls: number;
+    readonly maxNewCallsPerSecond: number;
     readonly maxCallSeconds: number;
+    readonly maxIdleSeconds: number;
     readonly logLevel: string;
   };
   /** The keys of now. */
   readonly keys: () => KeyRing;
   readonly advertise: () => readonly AddressPort[];
   readonly logger: Logger;
-  readonly onReady: (ready: TransceiverReady) => void;
+  /** A process has started, or started again. */
+  readonly onReady: () => void;
 }
 
-export class TransceiverFront implements CallService {
-  readonly child: SupervisedChild<TransceiverReady, TransceiverCalls, TransceiverEvents>;
-  /** Gives the child the keys of now. */
-  readonly tellKeys: () => void;
-  readonly #calls = new OpenCalls();
-  readonly #maker: CallMaker = {
-    createCall: (offerSdp) => this.child.ask("createCall", offerSdp),
-    endCall: (callId) => this.child.ask("endCall", callId),
+type TransceiverChild = SupervisedChild<TransceiverReady, TransceiverCalls, TransceiverEvents>;
+
+interface Member {
+  readonly id: number;
+  readonly child: TransceiverChild;
+  readonly maker: CallMaker;
+  /** Since it was ready for the first time. */
+  trunk: AddressPort | undefined;
+}
+
+export class TransceiverFront {
+  readonly calls: Calls;
+  readonly #options: TransceiverFrontOptions;
+  readonly #members: readonly Member[];
+
+  constructor(options: TransceiverFrontOptions) {
+    this.#options = options;
+    const { processes, maxNewCallsPerSecond } = options.settings;
+    this.#members = Array.from({ length: processes }, (_, index) => this.#member(index));
+    this.calls = new Calls({ makers: this.#members.map(({ maker }) => maker), maxNewCallsPerSecond });
+  }
+
+  get children(): readonly TransceiverChild[] {
+    return this.#members.map(({ child }) => child);
+  }
+
+  /** What a relay's directory has to hold. Without those that have never been ready. */
+  get directory(): (AddressPort & { readonly id: number })[] {
+    return this.#members.flatMap(({ id, trunk }) => (trunk === undefined ? [] : [{ id, ...trunk }]));
+  }
+
+  /** Resolves when all are ready; rejects with the error of the first that cannot be. */
+  async start(): Promise<void> {
+    await Promise.all(this.children.map((child) => child.start()));
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all(this.children.map((child) => child.stop()));
+  }
+
+  /** Gives the children the keys of now. */
+  readonly tellKeys = (): void => {
+    for (const child of this.children) tellKeys(child, this.#options.keys(), this.#options.logger);
   };
 
-  constructor({ settings, keys, advertise, logger, onReady }: TransceiverFrontOptions) {
-    this.child = new SupervisedChild({
-      name: "transceiver",
+  /** Gives the children what is to be advertised now. */
+  async tellAdvertise(): Promise<void> {
+    const told = this.children.filter(({ up }) => up);
+    await Promise.all(told.map((child) => child.ask("setAdvertise", this.#options.advertise())));
+  }
+
+  /** Of all children in one text, each with its id for a label; one that does not answer is left out. */
+  async metrics(): Promise<string> {
+    const asked = this.#members.map(async ({ id, child }) => ({
+      labels: { transceiver: String(id) },
+      metrics: await child.ask("metrics", undefined, OPERATIONS_TIMEOUT_MS),
+    }));
+    const settled = await Promise.allSettled(asked);
+    return mergeMetrics(settled.flatMap((one) => (one.status === "fulfilled" ? [one.value] : [])));
+  }
+
+  /** Undefined while at least one takes calls. */
+  async notReadyReason(): Promise<string | undefined> {
+    const asked = this.children.map((child) => healthReason(child.ask("health", undefined, OPERATIONS_TIMEOUT_MS)));
+    const reasons = await Promise.all(asked);
+    return reasons.includes(undefined) ? undefined : reasons[0];
+  }
+
+  #member(index: number): Member {
+    const { settings, keys, advertise, logger } = this.#options;
+    const id = settings.id + index;
+    const place = settings.trunk;
+    const child: TransceiverChild = new SupervisedChild({
+      name: settings.processes === 1 ? "transceiver" : `transceiver-${id}`,
       entry: childEntry("transceiver"),
       logger,
       init: (): TransceiverInit => ({
         logLevel: settings.logLevel,
         fleetKeys: keys().fleetKeys,
-        id: settings.id,
+        id,
         cluster: settings.cluster,
-        trunk: settings.trunk,
+        trunk: { address: place.address, port: place.port === 0 ? 0 : place.port + index },
         advertise: advertise(),
         maxCalls: settings.maxCalls,
         maxCallMs: settings.maxCallSeconds * 1000,
+        maxIdleMs: settings.maxIdleSeconds * 1000,
       }),
-      onReady: (ready) => {
-        this.tellKeys();
-        onReady(ready);
+      onReady: ({ trunk }) => {
+        member.trunk = trunk;
+        tellKeys(child, keys(), logger);
+        this.#options.onReady();
       },
-      onGone: () => this.#calls.makerGone(this.#maker),
-      onEvent: (_callEnded, callId) => this.#calls.ended(this.#maker, callId),
+      onGone: () => this.calls.makerGone(member.maker),
+      onEvent: (_callEnded, { callId, reason }) => this.calls.ended(member.maker, callId, reason),
     });
-    this.tellKeys = () => tellKeys(this.child, keys(), logger);
+    const member: Member = { id, child, maker: makerOf(child), trunk: undefined };
+    return member;
   }
+}
 
-  get openCalls(): number {
-    return this.#calls.count;
-  }
-
-  create(offerSdp: string): Promise<{ secret: string; answerSdp: string }> {
-    return this.#calls.create(this.#maker, offerSdp);
-  }
-
-  end(secret: string): Promise<boolean> {
-    return this.#calls.end(secret);
-  }
-
-  metrics(): Promise<string> {
-    return this.child.ask("metrics", undefined, OPERATIONS_TIMEOUT_MS);
-  }
-
-  /** Undefined while all is well. */
-  async notReadyReason(): Promise<string | undefined> {
-    return healthReason(this.child.ask("health", undefined, OPERATIONS_TIMEOUT_MS));
-  }
+function makerOf(child: TransceiverChild): CallMaker {
+  return {
+    createCall: (wish) => child.ask("createCall", wish),
+    updateCall: (callId, offerSdp) => child.ask("updateCall", { callId, offerSdp }),
+    takeFragment: (callId, fragment, mayRepeat) => child.ask("takeFragment", { callId, fragment, mayRepeat }),
+    describeCall: (callId) => child.ask("describeCall", callId),
+    endCall: (callId) => child.ask("endCall", callId),
+  };
 }
 
 /** A child that is gone or does not answer is not healthy, and its error says why. */

@@ -13,7 +13,11 @@ const STATUS: Readonly<Record<string, number>> = {
   CONTENT_TYPE: 415,
   SDP_INVALID: 400,
   SDP_UNSUPPORTED: 422,
+  FRAGMENT_INVALID: 400,
+  UNAUTHORIZED: 401,
   CALL_UNKNOWN: 404,
+  PRECONDITION_FAILED: 412,
+  PRECONDITION_REQUIRED: 428,
   OVERLOADED: 503,
   CHILD_GONE: 503,
   CHILD_SILENT: 503,
@@ -21,8 +25,12 @@ const STATUS: Readonly<Record<string, number>> = {
 
 /** What Fastify itself refuses, by its code. */
 const FASTIFY_ERRORS: Readonly<Record<string, readonly [status: number, code: string, message: string]>> = {
-  FST_ERR_CTP_BODY_TOO_LARGE: [413, "BODY_TOO_LARGE", "the body is larger than 64 KiB"],
-  FST_ERR_CTP_INVALID_MEDIA_TYPE: [415, "CONTENT_TYPE", "expected a body of content-type application/sdp"],
+  FST_ERR_CTP_BODY_TOO_LARGE: [413, "BODY_TOO_LARGE", "the body is larger than 64 KiB, or 16 KiB for an SDP fragment"],
+  FST_ERR_CTP_INVALID_MEDIA_TYPE: [
+    415,
+    "CONTENT_TYPE",
+    "expected a body of content-type application/sdp, or for PATCH application/trickle-ice-sdpfrag",
+  ],
   FST_ERR_CTP_INVALID_CONTENT_LENGTH: [400, "BAD_REQUEST", "the body is not as long as content-length says"],
   FST_ERR_BAD_URL: [400, "BAD_REQUEST", "the address cannot be decoded"],
   FST_ERR_MAX_PARAM_LENGTH: [404, "NOT_FOUND", "there is nothing at this address"],

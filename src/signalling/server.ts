@@ -4,7 +4,7 @@
  */
 import cors, { type FastifyCorsOptions } from "@fastify/cors";
 import { type FastifyBaseLogger, type FastifyInstance, fastify, LogController } from "fastify";
-import { CALLS_PREFIX, type CallService, registerCallRoutes } from "./call-routes.ts";
+import { type CallRoutesOptions, registerCallRoutes } from "./call-routes.ts";
 import { handleClientError, handleError, handleNotFound } from "./errors.ts";
 import type { FrontMetrics } from "./front-metrics.ts";
 import { type Operations, registerOperationRoutes } from "./operation-routes.ts";
@@ -15,8 +15,14 @@ export interface ServerOptions {
   readonly operations: Operations;
   readonly requests: FrontMetrics["requests"];
   /** Without it there is neither signalling nor page. */
-  readonly calls?: { readonly service: CallService; readonly corsOrigin: readonly string[] };
+  readonly calls?: Pick<CallRoutesOptions, "service" | "links"> & {
+    readonly corsOrigin: readonly string[];
+  };
 }
+
+/** Conversations, in the shape of the Realtime API's calls. */
+export const CALLS_ENDPOINT = "/v1/realtime/calls";
+export const WHIP_ENDPOINT = "/whip";
 
 /** A whole request: an offer is small, so a slow one is a stuck or a hostile one. */
 const REQUEST_TIMEOUT_MS = 10_000;
@@ -57,14 +63,18 @@ export async function buildServer({ logger, operations, requests, calls }: Serve
   await app.register(async (scope) => registerOperationRoutes(scope, operations));
   if (calls !== undefined) {
     // CORS for signalling alone: metrics and health are no business of other people's pages.
-    const hasCors = calls.corsOrigin.length > 0;
-    await app.register(
-      async (scope) => {
-        if (hasCors) await scope.register(cors, corsOptions(calls.corsOrigin));
-        registerCallRoutes(scope, calls.service, hasCors);
-      },
-      { prefix: CALLS_PREFIX },
-    );
+    for (const [endpoint, ingest] of [
+      [CALLS_ENDPOINT, false],
+      [WHIP_ENDPOINT, true],
+    ] as const) {
+      await app.register(
+        async (scope) => {
+          if (calls.corsOrigin.length > 0) await scope.register(cors, corsOptions(calls.corsOrigin));
+          registerCallRoutes(scope, { ...calls, endpoint, ingest });
+        },
+        { prefix: endpoint },
+      );
+    }
     await app.register(registerPageRoutes);
   }
   return app;
@@ -73,9 +83,9 @@ export async function buildServer({ logger, operations, requests, calls }: Serve
 function corsOptions(origins: readonly string[]): FastifyCorsOptions {
   return {
     origin: origins.includes("*") ? "*" : [...origins],
-    methods: ["POST", "DELETE"],
-    allowedHeaders: ["content-type"],
-    exposedHeaders: ["location"],
+    methods: ["POST", "GET", "PATCH", "DELETE"],
+    allowedHeaders: ["authorization", "content-type", "if-match"],
+    exposedHeaders: ["location", "etag", "link", "accept-patch", "retry-after", "www-authenticate"],
     maxAge: PREFLIGHT_MAX_AGE_SECONDS,
     // Without it an OPTIONS that is no preflight would be answered with a bare text.
     strictPreflight: false,

@@ -74,6 +74,7 @@ export const END_REASONS = [
   "dtls-failed",
   "overflow",
   "setup-timeout",
+  "idle",
   "max-duration",
   "stopped",
 ] as const;

@@ -108,6 +108,11 @@ export class IceAgent<Path extends IcePath> {
     this.restart(local);
   }
 
+  /** Our credentials of the newest generation. None once it is closed. */
+  get local(): IceCredentials | undefined {
+    return this.#generations.at(-1)?.local;
+  }
+
   /** Where to send to, if any path has been proved. */
   get selected(): Path | undefined {
     return this.#selected?.path;

@@ -56,6 +56,9 @@ export const EARLY_DATAGRAMS = 8;
 /** Browsers offer 2 to 8 KiB; signalling refuses larger bodies too. */
 export const MAX_OFFER_BYTES = 65_536;
 
+/** A browser's candidate is about 120 bytes, and it has few dozens at most. */
+export const MAX_FRAGMENT_BYTES = 16_384;
+
 /** Each costs an RTP sender, a receiver and their timers. */
 export const MAX_MEDIA_LINES = 16;
 

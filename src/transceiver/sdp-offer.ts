@@ -11,6 +11,15 @@ export interface Offer {
   readonly sdp: string;
   /** Whether there is an audio or video m-line, and so a need for SRTP. */
   readonly hasMedia: boolean;
+  /** Of the m-line whose transport counts for all. */
+  readonly mid: string;
+  /** The client's, one or more: some stacks have another for each m-line. */
+  readonly ufrags: readonly string[];
+}
+
+export interface OfferRules {
+  /** WHIP (RFC 9725): the client sends one audio or video or one of each, and gets no media. */
+  readonly ingest?: boolean;
 }
 
 type Kind = "audio" | "video" | "application";
@@ -54,7 +63,7 @@ const KEPT: ReadonlySet<string> = new Set([
 ]);
 
 /** Throws SDP_INVALID or SDP_UNSUPPORTED. Any string may be given. */
-export function readOffer(sdp: string): Offer {
+export function readOffer(sdp: string, { ingest = false }: OfferRules = {}): Offer {
   const bytes = Buffer.byteLength(sdp);
   if (bytes > MAX_OFFER_BYTES) throw invalid(`expected at most ${MAX_OFFER_BYTES} bytes, got ${bytes}`);
   const { session, sections } = parse(sdp);
@@ -72,19 +81,29 @@ export function readOffer(sdp: string): Offer {
     throw unsupported("an application m-line with port 0: leave it out, or keep it open");
   }
   for (const section of accepted) checkProtocol(section);
+  if (ingest) checkIngest(accepted, session);
 
   const tag = accepted.find((section) => section.port !== 0) ?? accepted[0]!;
   const transport = readTransport(session, tag.attributes, undefined);
   const lines = ["v=0", "o=- 0 0 IN IP4 0.0.0.0", "s=-", "t=0 0"];
   const grouped = accepted.map(midOf).filter((mid) => bundle.has(mid));
   if (grouped.length > 0) lines.push(`a=group:BUNDLE ${grouped.join(" ")}`);
+  const ufrags = new Set<string>();
   for (const section of sections) {
     const isAccepted = accepted.includes(section);
     // One ufrag for each m-line is allowed; BUNDLE makes werift use the first.
     const own = isAccepted ? readTransport(session, section.attributes, transport) : transport;
-    lines.push(...rewrite(section, isAccepted, own, session));
+    ufrags.add(own.ufrag);
+    // What the client only sends is answered with recvonly, whatever else it had been ready for.
+    const direction = ingest ? "sendonly" : directionOf(section, session);
+    lines.push(...rewrite(section, isAccepted, own, direction));
   }
-  return { sdp: `${lines.join("\r\n")}\r\n`, hasMedia: accepted.some(({ kind }) => kind !== "application") };
+  return {
+    sdp: `${lines.join("\r\n")}\r\n`,
+    hasMedia: accepted.some(({ kind }) => kind !== "application"),
+    mid: midOf(tag),
+    ufrags: [...ufrags],
+  };
 }
 
 function parse(sdp: string): { session: Attribute[]; sections: Section[] } {
@@ -129,6 +148,22 @@ function checkProtocol({ kind, protocol, attributes }: Section): void {
   }
   if (!/(^|\/)RTP\/SAVPF?$/.test(protocol)) throw unsupported(`${quote(protocol)}: media runs over UDP/TLS/RTP/SAVPF`);
   if (!has(attributes, "rtcp-mux")) throw unsupported(`${kind} without a=rtcp-mux: RTP and RTCP share one port here`);
+}
+
+/** RFC 9725, section 4.4: the media of one source, in one direction. */
+function checkIngest(accepted: readonly Section[], session: readonly Attribute[]): void {
+  for (const kind of ["audio", "video"]) {
+    if (accepted.filter((section) => section.kind === kind).length > 1) {
+      throw unsupported(`more than one ${kind} m-line: WHIP has at most one`);
+    }
+  }
+  for (const section of accepted) {
+    if (section.kind === "application") throw unsupported("a data channel: WHIP carries audio and video alone");
+    const direction = directionOf(section, session);
+    if (direction !== "sendonly" && direction !== "sendrecv") {
+      throw unsupported(`a=${direction} for ${section.kind}: with WHIP the client sends, so expected a=sendonly`);
+    }
+  }
 }
 
 /** The mids of the one BUNDLE group. */
@@ -209,14 +244,12 @@ function rewrite(
   { kind, port, protocol, formats, attributes }: Section,
   isAccepted: boolean,
   transport: Transport,
-  session: readonly Attribute[],
+  direction: string,
 ): string[] {
   const lines = [`m=${kind} ${isAccepted ? port || 9 : 0} ${protocol} ${formats}`, "c=IN IP4 0.0.0.0"];
   const payloadTypes = new Set(
     attributes.filter(({ name }) => name === "rtpmap").map(({ value }) => value.slice(0, value.indexOf(" "))),
   );
-  const isDirection = ({ name }: Attribute): boolean => DIRECTIONS.has(name);
-  const direction = (attributes.find(isDirection) ?? session.find(isDirection))?.name ?? "sendrecv";
   lines.push(
     `a=${direction}`,
     "a=rtcp-mux",
@@ -235,6 +268,11 @@ function rewrite(
     if (name === "rtcp-fb" && /^nack( pli)?$/.test(rest.join(" "))) lines.push(`a=${name}:${value}`);
   }
   return lines;
+}
+
+function directionOf({ attributes }: Section, session: readonly Attribute[]): string {
+  const isDirection = ({ name }: Attribute): boolean => DIRECTIONS.has(name);
+  return (attributes.find(isDirection) ?? session.find(isDirection))?.name ?? "sendrecv";
 }
 
 const has = (attributes: readonly Attribute[], name: string): boolean =>

@@ -11,12 +11,14 @@ import { randomBytes } from "node:crypto";
 import type { Logger } from "pino";
 import type { StunMessage } from "../stun/stun-reader.ts";
 import { FRAME_KIND } from "../trunk/frame.ts";
+import { pathHost, pathPort } from "../trunk/path.ts";
 import type { Backend, BackendCall, BackendSession, DataChannel, MediaFrame, MediaLine } from "./backends/backend.ts";
 import type { BoundedLog } from "./bounded-log.ts";
 import type { ClientPath, DatagramTaker, PathBook } from "./client-path.ts";
 import type { EndReason, TransceiverCounters } from "./counters.ts";
 import type { Demux } from "./demux.ts";
 import { IceAgent, type IceCredentials, type IceHost, type RequestVerdict, type ResponseVerdict } from "./ice-agent.ts";
+import { type IceFragment, writeIceFragment } from "./ice-fragment.ts";
 import { KEEPALIVE } from "./ice-messages.ts";
 import { SEEK_RELAY_MS, SETUP_TIMEOUT_MS } from "./limits.ts";
 import type { RelayWatch } from "./relay-watch.ts";
@@ -35,16 +37,35 @@ export interface SessionSurroundings {
   readonly logger: Logger;
   readonly boundedLog: BoundedLog;
   readonly maxCallMs: number;
+  /** Infinity for no limit. */
+  readonly maxIdleMs: number;
   /** Credentials that no session has had. */
   newCredentials(): IceCredentials;
   ingresses(): readonly AddressPort[];
   /** `wasAnswered`: whether its client has ever had an answer. */
-  ended(session: Session, wasAnswered: boolean): void;
+  ended(session: Session, reason: EndReason, wasAnswered: boolean): void;
   /** Nothing is left of an ended session. */
   closed(session: Session): void;
 }
 
 export type SessionState = "new" | "connecting" | "connected" | "ended";
+
+/** What whoever holds a call's Location may know of it. Times in ms since 1970. */
+export interface CallDescription {
+  readonly state: SessionState;
+  readonly createdMs: number;
+  readonly connectedMs: number | undefined;
+  /** Where the client is reached now. */
+  readonly client: AddressPort | undefined;
+  readonly frames: Traffic;
+  readonly messages: Traffic;
+}
+
+/** Since the call connected. */
+interface Traffic {
+  readonly received: number;
+  readonly sent: number;
+}
 
 export class Session implements DatagramTaker {
   readonly id: string;
@@ -53,15 +74,30 @@ export class Session implements DatagramTaker {
   readonly #agent: IceAgent<ClientPath>;
   readonly #peer: Peer;
   #backend: BackendSession | undefined;
+  readonly #frames = { received: 0, sent: 0 };
+  readonly #messages = { received: 0, sent: 0 };
   #state: SessionState = "new";
+  #connectedMs: number | undefined;
+  /** When the last tick found that frames or messages had come or gone. */
+  #busyMs: number;
+  #trafficThen = 0;
+  /** The ufrags that the client has in its present ICE session. */
+  #clientUfrags: readonly string[] = [];
+  /** The m-line whose transport counts for all. */
+  #mid = "";
+  /** The client's ufrag that a fragment has brought: a repeated fragment gets the same answer. */
+  #restartedBy: string | undefined;
   /** False once nothing more may be sent to the client (RFC 7675): not even a goodbye. */
   #hasConsent = true;
   #closing = Promise.resolve();
   #nextSeekMs = 0;
+  /** The answer that was asked for last is ready, or has failed. */
+  #answered: Promise<unknown> = Promise.resolve();
 
   constructor(id: string, offer: Offer, shared: SessionSurroundings, nowMs: number) {
     this.id = id;
     this.createdMs = nowMs;
+    this.#busyMs = nowMs;
     this.#shared = shared;
     const first = shared.newCredentials();
     this.#agent = new IceAgent(this.#iceHost(), first);
@@ -72,11 +108,52 @@ export class Session implements DatagramTaker {
     return this.#state;
   }
 
+  /** Our ufrag of the newest ICE session; none after the end. */
+  get ufrag(): string {
+    return this.#agent.local?.ufrag ?? "";
+  }
+
   /** Answers the first offer, or a later one: a restart of ICE, or other m-lines. Throws SDP_INVALID or SDP_UNSUPPORTED. */
-  async answer(offer: Offer): Promise<string> {
+  answer(offer: Offer): Promise<string> {
+    // One after the other: werift would mix two that overlap.
+    const answered = this.#answered.then(() => this.#answer(offer));
+    this.#answered = answered.catch(() => {});
+    return answered;
+  }
+
+  async #answer(offer: Offer): Promise<string> {
     const sdp = await this.#peer.answer(offer);
     if (this.#state === "new") this.#state = "connecting";
+    this.#clientUfrags = offer.ufrags;
+    this.#mid = offer.mid;
     return sdp;
+  }
+
+  /**
+   * Takes a fragment of trickle ICE. With other credentials than before it restarts ICE, and is answered with a fragment;
+   * one that only brings candidates is not, unless it repeats (`mayRepeat`) the fragment of the last restart.
+   */
+  takeFragment({ credentials }: IceFragment, mayRepeat: boolean): string | undefined {
+    const { ufrag } = credentials;
+    if (!this.#clientUfrags.includes(ufrag)) {
+      this.#peer.restartIce(credentials);
+      this.#clientUfrags = [ufrag];
+      this.#restartedBy = ufrag;
+    } else if (!mayRepeat || ufrag !== this.#restartedBy) return undefined;
+    const { local } = this.#agent;
+    return local && writeIceFragment(local, this.#mid, this.#shared.ingresses());
+  }
+
+  describe(): CallDescription {
+    const path = this.#agent.selected?.bytes;
+    return {
+      state: this.#state,
+      createdMs: this.createdMs,
+      connectedMs: this.#connectedMs,
+      client: path && { address: pathHost(path), port: pathPort(path) },
+      frames: { ...this.#frames },
+      messages: { ...this.#messages },
+    };
   }
 
   request(message: StunMessage, path: ClientPath, nowMs: number): RequestVerdict {
@@ -102,9 +179,13 @@ export class Session implements DatagramTaker {
   /** Called every 250 ms. */
   tick(nowMs: number): void {
     const ageMs = nowMs - this.createdMs;
+    const traffic = this.#frames.received + this.#frames.sent + this.#messages.received + this.#messages.sent;
+    if (traffic !== this.#trafficThen) this.#busyMs = nowMs;
+    this.#trafficThen = traffic;
     if (!this.#agent.tick(nowMs)) this.end("consent-expired");
     else if (this.#state !== "connected" && ageMs >= SETUP_TIMEOUT_MS) this.end("setup-timeout");
     else if (ageMs >= this.#shared.maxCallMs) this.end("max-duration");
+    else if (this.#state === "connected" && nowMs - this.#busyMs >= this.#shared.maxIdleMs) this.end("idle");
     else this.#seekRelay(nowMs);
   }
 
@@ -142,7 +223,7 @@ export class Session implements DatagramTaker {
     } catch (error) {
       this.#shared.logger.error({ err: error, call: this.id }, "the backend failed at the end of a call");
     }
-    this.#shared.ended(this, wasAnswered);
+    this.#shared.ended(this, reason, wasAnswered);
     await this.#peer.close();
     for (const { path, ufrags } of this.#agent.paths()) {
       for (const ufrag of ufrags) this.#control(path, FRAME_KIND.flowEnd, ufrag);
@@ -205,11 +286,17 @@ export class Session implements DatagramTaker {
       send: (datagram) => this.#sendMedia(datagram),
       connected: () => this.#connected(),
       ended: (reason) => void this.end(reason),
-      frame: (frame) => this.#tellBackend((backend) => backend.frame(frame)),
+      frame: (frame) => {
+        this.#frames.received++;
+        this.#tellBackend((backend) => backend.frame(frame));
+      },
       keyframeRequested: (line) => this.#tellBackend((backend) => backend.keyframeRequested(line)),
       channelOpened: (channel) => this.#tellBackend((backend) => backend.channelOpened(channel)),
       channelClosed: (channel) => this.#tellBackend((backend) => backend.channelClosed(channel)),
-      message: (channel, data) => this.#tellBackend((backend) => backend.message(channel, data)),
+      message: (channel, data) => {
+        this.#messages.received++;
+        this.#tellBackend((backend) => backend.message(channel, data));
+      },
       earlyDropped: () => {
         count.session_drop_early++;
       },
@@ -238,7 +325,9 @@ export class Session implements DatagramTaker {
   #connected(): void {
     if (this.#state !== "connecting") return;
     this.#state = "connected";
-    this.#shared.logger.info({ call: this.id, afterMs: Date.now() - this.createdMs }, "call connected");
+    this.#connectedMs = Date.now();
+    this.#busyMs = this.#connectedMs;
+    this.#shared.logger.info({ call: this.id, afterMs: this.#connectedMs - this.createdMs }, "call connected");
     try {
       this.#backend = this.#shared.backend.open(this.#backendCall());
     } catch (error) {
@@ -255,11 +344,14 @@ export class Session implements DatagramTaker {
         return peer.lines;
       },
       sendFrame: (frame: MediaFrame) => {
-        if (this.#state === "connected") peer.sendFrame(frame);
+        if (this.#state !== "connected") return;
+        this.#frames.sent++;
+        peer.sendFrame(frame);
       },
       sendMessage: (channel: DataChannel["id"], data: string | Buffer) => {
         const sent = this.#state === "connected" && peer.sendMessage(channel, data);
-        if (!sent) count.session_drop_message++;
+        if (sent) this.#messages.sent++;
+        else count.session_drop_message++;
         return sent;
       },
       requestKeyframe: (line: string) => {

@@ -9,7 +9,7 @@ export interface SessionsOptions {
   readonly maxCalls: number;
   readonly newId: () => string;
   /** A call that was answered is over. */
-  readonly onEnded: (id: string) => void;
+  readonly onEnded: (id: string, reason: EndReason) => void;
 }
 
 export class Sessions {
@@ -24,10 +24,10 @@ export class Sessions {
     this.#options = options;
     this.#surroundings = {
       ...surroundings,
-      ended: (session, wasAnswered) => {
+      ended: (session, reason, wasAnswered) => {
         this.#byId.delete(session.id);
         this.#closing.add(session);
-        if (wasAnswered) options.onEnded(session.id);
+        if (wasAnswered) options.onEnded(session.id, reason);
       },
       closed: (session) => {
         this.#closing.delete(session);

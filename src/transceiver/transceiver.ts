@@ -13,11 +13,13 @@ import type { Backend } from "./backends/backend.ts";
 import { echoBackend } from "./backends/echo.ts";
 import { BoundedLog } from "./bounded-log.ts";
 import { PathBook } from "./client-path.ts";
-import { TransceiverCounters } from "./counters.ts";
+import { type EndReason, TransceiverCounters } from "./counters.ts";
 import { Demux } from "./demux.ts";
 import type { IceCredentials } from "./ice-agent.ts";
+import { readIceFragment } from "./ice-fragment.ts";
 import { RelayWatch } from "./relay-watch.ts";
-import { readOffer } from "./sdp-offer.ts";
+import { type OfferRules, readOffer } from "./sdp-offer.ts";
+import type { CallDescription } from "./session.ts";
 import { Sessions } from "./sessions.ts";
 import { type AddressPort, TrunkSocket } from "./trunk-socket.ts";
 import { isWeriftFault } from "./werift/faults.ts";
@@ -36,12 +38,26 @@ export interface TransceiverOptions {
   readonly advertise: readonly AddressPort[];
   /** Longest call; tokens are valid for that long. */
   readonly maxCallMs: number;
+  /** Longest time without a frame or message in either direction; no limit if absent. */
+  readonly maxIdleMs?: number;
   readonly logger: Logger;
   readonly limits: { readonly maxCalls: number };
   /** Echo if absent. */
   readonly backend?: Backend;
   /** A call whose answer was given out is over, whoever ended it. */
-  readonly onCallEnded?: (callId: string) => void;
+  readonly onCallEnded?: (callId: string, reason: EndReason) => void;
+}
+
+export interface CallAnswer {
+  readonly answerSdp: string;
+  /** Ours of the ICE session that the call is in now. */
+  readonly ufrag: string;
+}
+
+export interface FragmentAnswer {
+  /** Only of a restart. */
+  readonly fragment: string | undefined;
+  readonly ufrag: string;
 }
 
 export type TransceiverState = "new" | "live" | "draining" | "stopped";
@@ -92,7 +108,7 @@ export class Transceiver {
       {
         maxCalls: options.limits.maxCalls,
         newId: () => randomBytes(16).toString("base64url"),
-        onEnded: (callId) => options.onCallEnded?.(callId),
+        onEnded: (callId, reason) => options.onCallEnded?.(callId, reason),
       },
       {
         trunk: this.#trunk,
@@ -104,6 +120,7 @@ export class Transceiver {
         logger: options.logger,
         boundedLog: this.#boundedLog,
         maxCallMs: options.maxCallMs,
+        maxIdleMs: options.maxIdleMs ?? Number.POSITIVE_INFINITY,
         newCredentials: () => this.#newCredentials(),
         ingresses: () => this.#ingresses,
       },
@@ -148,14 +165,14 @@ export class Transceiver {
   }
 
   /** Answers an offer. Throws SDP_INVALID, SDP_UNSUPPORTED or OVERLOADED. */
-  async createCall(offerSdp: string): Promise<{ callId: string; answerSdp: string }> {
+  async createCall(offerSdp: string, rules?: OfferRules): Promise<CallAnswer & { readonly callId: string }> {
     try {
       if (this.#state !== "live")
         throw new EarshotError("OVERLOADED", "this transceiver takes no calls: try another one");
       if (this.#ingresses.length === 0) throw new EarshotError("OVERLOADED", "no relay is there yet: try again later");
-      const { session, answerSdp } = await this.#sessions.open(readOffer(offerSdp));
+      const { session, answerSdp } = await this.#sessions.open(readOffer(offerSdp, rules));
       this.#counters.count.calls_created++;
-      return { callId: session.id, answerSdp };
+      return { callId: session.id, answerSdp, ufrag: session.ufrag };
     } catch (error) {
       this.#countRefusal(error);
       throw error;
@@ -166,9 +183,27 @@ export class Transceiver {
    * Answers a later offer of the same client: a restart of ICE, or other m-lines. Undefined if there is no such call.
    * Throws SDP_INVALID or SDP_UNSUPPORTED.
    */
-  async updateCall(callId: string, offerSdp: string): Promise<{ answerSdp: string } | undefined> {
+  async updateCall(callId: string, offerSdp: string): Promise<CallAnswer | undefined> {
     const session = this.#sessions.get(callId);
-    return session && { answerSdp: await session.answer(readOffer(offerSdp)) };
+    if (session === undefined) return undefined;
+    const answerSdp = await session.answer(readOffer(offerSdp));
+    return { answerSdp, ufrag: session.ufrag };
+  }
+
+  /**
+   * Takes a fragment of trickle ICE; a restart is answered with a fragment, and so is a repetition of one (`mayRepeat`).
+   * Undefined if there is no such call. Throws FRAGMENT_INVALID.
+   */
+  takeFragment(callId: string, fragment: string, mayRepeat: boolean): FragmentAnswer | undefined {
+    const session = this.#sessions.get(callId);
+    if (session === undefined) return undefined;
+    const answer = session.takeFragment(readIceFragment(fragment), mayRepeat);
+    return { fragment: answer, ufrag: session.ufrag };
+  }
+
+  /** Undefined if there is no such call (any more). */
+  describeCall(callId: string): CallDescription | undefined {
+    return this.#sessions.get(callId)?.describe();
   }
 
   /** False if there is no such call (any more). */

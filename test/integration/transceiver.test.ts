@@ -9,6 +9,7 @@ import type { Backend } from "../../src/transceiver/backends/backend.ts";
 import { Transceiver } from "../../src/transceiver/transceiver.ts";
 import { FRAME_KIND } from "../../src/trunk/frame.ts";
 import { eventually } from "../kit/eventually.ts";
+import { credentialsOf } from "../kit/ice-checks.ts";
 import { MiniRelay } from "../kit/mini-relay.ts";
 import { until } from "../kit/until.ts";
 import { WeriftClient, type WeriftClientOptions } from "../kit/werift-client.ts";
@@ -62,14 +63,14 @@ const clients: WeriftClient[] = [];
 async function call(
   rig: Rig,
   options: WeriftClientOptions & { transform?: (offer: string) => string } = {},
-): Promise<{ client: WeriftClient; callId: string }> {
+): Promise<{ client: WeriftClient; callId: string; answerSdp: string }> {
   const client = new WeriftClient(options);
   clients.push(client);
   const offer = await client.offer();
   const { callId, answerSdp } = await rig.transceiver.createCall(options.transform?.(offer) ?? offer);
   await client.accept(answerSdp);
   await client.connected();
-  return { client, callId };
+  return { client, callId, answerSdp };
 }
 
 async function metric(rig: Rig, name: string): Promise<number> {
@@ -245,6 +246,86 @@ describe("a transceiver behind a relay", () => {
       () => client.received.some(({ payload }) => payload.toString() === "after"),
       () => `${client.received.length} frames came back`,
     );
+  });
+
+  test("restarts ICE by fragment while media goes on, and answers a repeated fragment alike", async () => {
+    const { client, callId, answerSdp } = await call(rig);
+    const before = credentialsOf(await client.offer());
+    const theirs = credentialsOf(await client.offer({ iceRestart: true }));
+    const fragmentOf = ({ ufrag, password }: typeof theirs) => `a=ice-ufrag:${ufrag}\r\na=ice-pwd:${password}\r\n`;
+    const trickled = rig.transceiver.takeFragment(callId, fragmentOf(before), true);
+    assert.equal(trickled?.fragment, undefined);
+    assert.equal(trickled?.ufrag, credentialsOf(answerSdp).ufrag);
+
+    rig.relay.control.length = 0;
+    const restarted = rig.transceiver.takeFragment(callId, fragmentOf(theirs), true);
+    assert.ok(restarted?.fragment);
+    assert.notEqual(restarted.ufrag, trickled?.ufrag);
+    assert.deepEqual(rig.transceiver.takeFragment(callId, fragmentOf(theirs), true), restarted);
+    const late = rig.transceiver.takeFragment(callId, fragmentOf(theirs), false);
+    assert.deepEqual(late, { fragment: undefined, ufrag: restarted.ufrag });
+
+    const ours = credentialsOf(restarted.fragment);
+    assert.equal(ours.ufrag, restarted.ufrag);
+    for (const { address, port } of rig.relay.ingresses) {
+      assert.match(restarted.fragment, new RegExp(`^a=candidate:\\d+ 1 udp \\d+ ${address} ${port} typ host\\r$`, "m"));
+    }
+    client.sendAudio({ payload: Buffer.from("during"), timestamp: 1 });
+    await client.accept(
+      answerSdp
+        .replace(/^a=ice-ufrag:.*\r$/gm, `a=ice-ufrag:${ours.ufrag}\r`)
+        .replace(/^a=ice-pwd:.*\r$/gm, `a=ice-pwd:${ours.password}\r`),
+    );
+    await client.checkAgain();
+    await until(
+      () => rig.relay.controlOf(FRAME_KIND.promote).some(({ payload }) => payload.toString() === ours.ufrag),
+      () => "no path of the new generation was proved",
+    );
+    client.sendAudio({ payload: Buffer.from("after"), timestamp: 2 });
+    await until(
+      () => client.received.some(({ payload }) => payload.toString() === "after"),
+      () => `${client.received.length} frames came back`,
+    );
+  });
+
+  test("says how a call is", async () => {
+    const { client, callId } = await call(rig);
+    client.sendAudio({ payload: Buffer.from("frame"), timestamp: 1 });
+    client.channel!.send("one");
+    client.channel!.send("two");
+    await until(
+      () => client.messages.length === 2 && client.received.length === 1,
+      () => "not all came back",
+    );
+    const { state, createdMs, connectedMs, client: reached, frames, messages } = rig.transceiver.describeCall(callId)!;
+    assert.ok(connectedMs !== undefined && connectedMs >= createdMs);
+    assert.deepEqual(
+      { state, reached, frames, messages },
+      {
+        state: "connected",
+        reached: client.reachedAt,
+        frames: { received: 1, sent: 1 },
+        messages: { received: 2, sent: 2 },
+      },
+    );
+    await rig.transceiver.endCall(callId);
+    assert.equal(rig.transceiver.describeCall(callId), undefined);
+    assert.equal(rig.transceiver.takeFragment(callId, "", true), undefined);
+  });
+
+  test("takes what a WHIP client sends, and sends it no media", async () => {
+    const client = new WeriftClient({ data: false });
+    clients.push(client);
+    const { answerSdp, callId } = await rig.transceiver.createCall(await client.offer(), { ingest: true });
+    assert.match(answerSdp, /^a=recvonly\r$/m);
+    await client.accept(answerSdp);
+    await client.connected();
+    for (let i = 0; i < 20; i++) client.sendAudio({ payload: Buffer.from(`frame ${i}`), timestamp: i });
+    await until(
+      () => rig.transceiver.describeCall(callId)?.frames.received === 20,
+      () => "not all frames came in",
+    );
+    assert.equal(client.received.length, 0);
   });
 
   test("asserts a proved path that the relay does not know, and no other", async () => {

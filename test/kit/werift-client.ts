@@ -72,6 +72,12 @@ export class WeriftClient {
     );
   }
 
+  /** Where it is reached by the path that it has chosen. */
+  get reachedAt(): { address: string; port: number } {
+    const { host, port } = this.connection.iceTransports[0]!.connection.nominated!.localCandidate;
+    return { address: host, port };
+  }
+
   sendAudio(fields: { payload: Buffer; timestamp: number; marker?: boolean; payloadType?: number }): void {
     this.#sequence = (this.#sequence + 1) & 0xffff;
     const header = new RtpHeader({

@@ -40,7 +40,10 @@ describe("defaults", () => {
       receiveBuffer: 4 * 1024 * 1024,
       ingressId: 1,
       id: 1,
+      processes: 1,
       maxCalls: 1000,
+      maxNewCallsPerSecond: 100,
+      maxIdleSeconds: 600,
       maxCallSeconds: 7200,
       http: { address: "127.0.0.1", port: 8080 },
       corsOrigin: ["*"],
@@ -374,6 +377,26 @@ const BAD_INPUT: readonly BadInput[] = [
     flags: { trunk: "127.0.0.1:65535" },
     code: "CONFIG_CONFLICT",
     message: "the trunk's ports start at 65535 and need 3 more, past 65535. Start lower with --trunk",
+  },
+  {
+    what: "trunk ports of several processes past the last",
+    command: "transceiver",
+    flags: { keys: "k", trunk: "127.0.0.1:65533", processes: "4" },
+    code: "CONFIG_CONFLICT",
+    message: "the trunk's ports start at 65533 and 4 processes need 3 more, past 65535. Start lower with --trunk",
+  },
+  {
+    what: "ids of several processes past the last",
+    flags: { id: "4294967295", processes: "2" },
+    code: "CONFIG_CONFLICT",
+    message: "2 processes starting with id 4294967295 need ids past 4294967295. Start lower with --id",
+  },
+  {
+    what: "a rate that is none",
+    flags: { maxNewCallsPerSecond: "0" },
+    code: "CONFIG_VALUE",
+    message:
+      '--max-new-calls-per-second: expected off, or a whole number from 1 to 100000, got "0". Example: --max-new-calls-per-second 100',
   },
   {
     what: "* among other origins",

@@ -116,8 +116,9 @@ describe("an offer is rewritten to what is acted on", () => {
   }
 
   test("each m-line keeps an ufrag of its own", () => {
-    const { sdp } = readOffer(text(SESSION, AUDIO, having(DATA, "a=ice-ufrag", "a=ice-ufrag:efgh")));
+    const { sdp, mid, ufrags } = readOffer(text(SESSION, AUDIO, having(DATA, "a=ice-ufrag", "a=ice-ufrag:efgh")));
     assert.deepEqual(sdp.match(/^a=ice-ufrag:.*$/gm), ["a=ice-ufrag:abcd", "a=ice-ufrag:efgh"]);
+    assert.deepEqual([mid, ufrags], ["0", ["abcd", "efgh"]]);
   });
 
   test("a single m-line needs no BUNDLE, and data alone is no media", () => {
@@ -132,6 +133,44 @@ describe("an offer is rewritten to what is acted on", () => {
     assert.deepEqual(sdp.match(/^m=\S+ \d+/gm), ["m=audio 0", "m=application 9"]);
     assert.match(sdp, /^a=group:BUNDLE 1\r$/m);
   });
+});
+
+describe("an offer to WHIP", () => {
+  const video = [
+    "m=video 9 UDP/TLS/RTP/SAVPF 96",
+    ...TRANSPORT,
+    "a=mid:2",
+    "a=sendonly",
+    "a=rtcp-mux",
+    "a=rtpmap:96 VP8/90000",
+  ];
+  const session = having(SESSION, "a=group", "a=group:BUNDLE 0 2");
+
+  test("is read as one of a client that only sends, whatever else it could", () => {
+    for (const direction of ["a=sendonly", "a=sendrecv"]) {
+      const { sdp } = readOffer(text(session, having(AUDIO, "a=sendrecv", direction), video), { ingest: true });
+      assert.deepEqual(sdp.match(/^a=(send|recv|in).*$/gm), ["a=sendonly", "a=sendonly"]);
+    }
+  });
+
+  const refused: [name: string, sdp: string, says: RegExp][] = [
+    [
+      "of a client that only receives",
+      text(session, having(AUDIO, "a=sendrecv", "a=recvonly")),
+      /a=recvonly for audio/,
+    ],
+    ["of an inactive line", text(session, having(AUDIO, "a=sendrecv", "a=inactive")), /a=inactive for audio/],
+    [
+      "of two audio lines",
+      text(session, AUDIO, having(AUDIO, "a=mid", "a=mid:2")),
+      /more than one audio m-line: WHIP has at most one/,
+    ],
+    ["of data", text(SESSION, AUDIO, DATA), /a data channel: WHIP carries audio and video alone/],
+  ];
+  for (const [name, sdp, says] of refused) {
+    test(`${name} is refused`, () =>
+      assert.throws(() => readOffer(sdp, { ingest: true }), { code: "SDP_UNSUPPORTED", message: says }));
+  }
 });
 
 describe("refused", () => {

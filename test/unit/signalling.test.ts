@@ -3,64 +3,28 @@ import { once } from "node:events";
 import { connect } from "node:net";
 import { after, describe, test } from "node:test";
 import type { FastifyInstance } from "fastify";
-import { type DestinationStream, pino } from "pino";
 import { EarshotError } from "../../src/earshot-error.ts";
-import { FrontMetrics } from "../../src/signalling/front-metrics.ts";
-import { type CallMaker, OpenCalls } from "../../src/signalling/open-calls.ts";
-import { buildServer } from "../../src/signalling/server.ts";
-
-const CALLS = "/v1/realtime/calls";
-const OFFER = "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\n";
-const ANSWER = "v=0\r\ns=answer\r\n";
-const SDP = { "content-type": "application/sdp" };
-
-/** A transceiver in miniature: numbers its calls, and fails when told to. */
-class FakeMaker implements CallMaker {
-  failure: Error | undefined;
-  offers: string[] = [];
-  ended: string[] = [];
-
-  async createCall(offerSdp: string) {
-    if (this.failure !== undefined) throw this.failure;
-    this.offers.push(offerSdp);
-    return { callId: `call-${this.offers.length}`, answerSdp: ANSWER };
-  }
-
-  async endCall(callId: string) {
-    this.ended.push(callId);
-    return true;
-  }
-}
+import { OpenCalls } from "../../src/signalling/open-calls.ts";
+import {
+  ANSWER,
+  CALLS,
+  FakeMaker,
+  OFFER,
+  post,
+  SDP,
+  type SignallingServer,
+  type SignallingWishes,
+  serveSignalling,
+} from "../kit/signalling-server.ts";
 
 const servers: FastifyInstance[] = [];
 after(() => Promise.all(servers.map((app) => app.close())));
 
-interface Wishes {
-  readonly corsOrigin?: readonly string[];
-  readonly reasons?: readonly string[];
-  readonly log?: DestinationStream;
-  readonly others?: readonly (() => Promise<string>)[];
+async function serve(wishes: SignallingWishes = {}): Promise<SignallingServer> {
+  const server = await serveSignalling(wishes);
+  servers.push(server.app);
+  return server;
 }
-
-async function serve({ corsOrigin = ["*"], reasons = [], log, others = [] }: Wishes = {}) {
-  const maker = new FakeMaker();
-  const calls = new OpenCalls();
-  const metrics = new FrontMetrics({ children: [], others, openCalls: () => calls.count });
-  const app = await buildServer({
-    logger: pino({ level: log === undefined ? "silent" : "info" }, log ?? process.stderr),
-    requests: metrics.requests,
-    operations: { metrics: () => metrics.text(), notReadyReasons: async () => reasons },
-    calls: {
-      service: { create: (offer) => calls.create(maker, offer), end: (secret) => calls.end(secret) },
-      corsOrigin,
-    },
-  });
-  servers.push(app);
-  return { app, maker, calls };
-}
-
-const post = (payload: string, headers: Record<string, string> = SDP) =>
-  ({ method: "POST", url: CALLS, payload, headers }) as const;
 
 describe("POST of an offer", () => {
   test("makes a call: 201, the answer, and a secret Location", async () => {
@@ -72,7 +36,7 @@ describe("POST of an offer", () => {
     assert.equal(response.headers["cache-control"], "no-store");
     assert.equal(response.headers["x-content-type-options"], "nosniff");
     assert.equal(response.body, ANSWER);
-    assert.deepEqual(maker.offers, [OFFER]);
+    assert.deepEqual(maker.wishes, [{ offerSdp: OFFER, ingest: false }]);
   });
 
   test("never gives two calls one Location", async () => {
@@ -99,7 +63,7 @@ describe("POST of an offer", () => {
       assert.match(String(response.headers["content-type"]), /^application\/json/);
       assert.equal(response.json().error.code, code);
       assert.match(response.json().error.message, message);
-      assert.deepEqual(maker.offers, []);
+      assert.deepEqual(maker.wishes, []);
     });
   }
 
@@ -151,7 +115,9 @@ describe("other requests", () => {
     ["GET", "/%2e%2e/package.json", 404, "NOT_FOUND", undefined],
     ["GET", "/%zz", 400, "BAD_REQUEST", undefined],
     ["GET", CALLS, 405, "METHOD_NOT_ALLOWED", "POST, OPTIONS"],
-    ["PATCH", `${CALLS}/secret`, 405, "METHOD_NOT_ALLOWED", "DELETE, OPTIONS"],
+    ["PUT", `${CALLS}/secret`, 405, "METHOD_NOT_ALLOWED", "GET, HEAD, PATCH, DELETE, OPTIONS"],
+    ["GET", "/whip", 405, "METHOD_NOT_ALLOWED", "POST, OPTIONS"],
+    ["GET", "/whip/secret", 405, "METHOD_NOT_ALLOWED", "PATCH, DELETE, OPTIONS"],
     ["POST", "/metrics", 405, "METHOD_NOT_ALLOWED", "GET, HEAD"],
     ["DELETE", "/", 405, "METHOD_NOT_ALLOWED", "GET, HEAD"],
   ] as const;
@@ -192,16 +158,19 @@ describe("CORS", () => {
       },
     }) as const;
 
-  test("lets every origin call by default, and read Location", async () => {
+  test("lets every origin call by default, and read what it needs", async () => {
     const { app } = await serve();
     const asked = await app.inject(preflight("https://example.org"));
     assert.equal(asked.statusCode, 204);
     assert.equal(asked.headers["access-control-allow-origin"], "*");
-    assert.equal(asked.headers["access-control-allow-methods"], "POST, DELETE");
-    assert.equal(asked.headers["access-control-allow-headers"], "content-type");
+    assert.equal(asked.headers["access-control-allow-methods"], "POST, GET, PATCH, DELETE");
+    assert.equal(asked.headers["access-control-allow-headers"], "authorization, content-type, if-match");
     const made = await app.inject(post(OFFER, { ...SDP, origin: "https://example.org" }));
     assert.equal(made.headers["access-control-allow-origin"], "*");
-    assert.equal(made.headers["access-control-expose-headers"], "location");
+    assert.equal(
+      made.headers["access-control-expose-headers"],
+      "location, etag, link, accept-patch, retry-after, www-authenticate",
+    );
   });
 
   test("lets a page read why it was refused", async () => {
@@ -222,8 +191,9 @@ describe("CORS", () => {
   test("can be switched off", async () => {
     const { app } = await serve({ corsOrigin: [] });
     const response = await app.inject(preflight("https://example.org"));
-    assert.equal(response.statusCode, 405);
+    assert.equal(response.statusCode, 204);
     assert.equal(response.headers["access-control-allow-origin"], undefined);
+    assert.equal(response.headers["accept-post"], "application/sdp");
   });
 
   test("leaves metrics and health to pages of this server", async () => {
@@ -298,7 +268,7 @@ describe("open calls", () => {
   test("vanish when the transceiver says that they are over", async () => {
     const { app, maker, calls } = await serve();
     const url = String((await app.inject(post(OFFER))).headers.location);
-    calls.ended(maker, "call-1");
+    calls.ended(maker, "call-1", "hang-up");
     assert.equal(calls.count, 0);
     assert.equal((await app.inject({ method: "DELETE", url })).statusCode, 404);
     assert.deepEqual(maker.ended, []);
@@ -314,15 +284,28 @@ describe("open calls", () => {
 
   test("are not kept if they ended before their answer was taken in", async () => {
     const calls = new OpenCalls();
-    const maker: CallMaker = {
-      async createCall() {
-        calls.ended(maker, "call-1");
-        return { callId: "call-1", answerSdp: ANSWER };
-      },
-      endCall: async () => true,
-    };
-    await calls.create(maker, OFFER);
+    const maker = new (class extends FakeMaker {
+      override async createCall() {
+        calls.ended(maker, "call-1", "hang-up");
+        return { callId: "call-1", answerSdp: ANSWER, ufrag: "ufrag" };
+      }
+    })();
+    await calls.create(maker, { offerSdp: OFFER, ingest: false });
     assert.equal(calls.count, 0);
+    assert.equal(calls.countOf(maker), 0);
+  });
+
+  test("leave nothing behind when the client ends them while others begin", async () => {
+    const calls = new OpenCalls();
+    const maker = new FakeMaker();
+    for (let i = 1; i <= 100; i++) {
+      const overlapping = calls.create(maker, { offerSdp: OFFER, ingest: false });
+      const { secret } = await calls.create(maker, { offerSdp: OFFER, ingest: false });
+      await overlapping;
+      await calls.end(secret);
+      for (const callId of maker.ended.splice(0)) calls.ended(maker, callId, "end-call");
+    }
+    assert.deepEqual([calls.count, calls.countOf(maker)], [100, 100]);
   });
 });
 

@@ -4,6 +4,7 @@
  */
 import { Candidate, type CandidatePair, Event, type IceConnection, type IceOptions, type IceState } from "werift";
 import type { IceCredentials } from "../ice-agent.ts";
+import { hostPriority } from "../ice-fragment.ts";
 import { EARLY_DATAGRAMS } from "../limits.ts";
 import type { AddressPort } from "../trunk-socket.ts";
 
@@ -20,9 +21,6 @@ export interface IceConnectionHost {
   earlyDropped(): void;
   fault(error: unknown): void;
 }
-
-/** RFC 8445, section 5.1.2.1: type preference of host candidates, local preference falling, component 1. */
-const hostPriority = (index: number): number => 126 * 2 ** 24 + (65_535 - index) * 2 ** 8 + 255;
 
 export class AgentConnection implements IceConnection {
   readonly iceLite = false;

@@ -22,6 +22,7 @@ import {
 import { EarshotError } from "../../earshot-error.ts";
 import type { MediaFrame, MediaLine } from "../backends/backend.ts";
 import { filterDtls } from "../dtls-filter.ts";
+import type { IceCredentials } from "../ice-agent.ts";
 import type { Offer } from "../sdp-offer.ts";
 import { DataChannels, type DataChannelsHost } from "./data-channels.ts";
 import { AgentConnection, type IceConnectionHost } from "./ice-connection.ts";
@@ -121,6 +122,11 @@ export class Peer {
       throw new EarshotError("SDP_UNSUPPORTED", message);
     }
     return sdp;
+  }
+
+  /** Restarts ICE with these credentials of the client's, if they are others than before. */
+  restartIce({ ufrag, password }: IceCredentials): void {
+    this.#dtls?.iceTransport.setRemoteParams({ iceLite: false, usernameFragment: ufrag, password });
   }
 
   /** The agent has selected the first path of an ICE generation. */
