@@ -81,6 +81,59 @@ export const MAX_CHANNEL_BUFFER_BYTES = 1_048_576;
  */
 export const MAX_OVERFLOW_BYTES = 1_048_576;
 
+// ---- audio of backends ----
+
+/** How often the timer that paces all calls looks for what is due. A packet is late by at most this much; less costs CPU. */
+export const PACE_TICK_MS = 5;
+
+/**
+ * Audio that is later than this is no longer sent in a burst but after a pause. Browsers' jitter buffers swallow about as
+ * much; a larger value makes bursts that they throw away, a smaller one makes gaps of every stall of the event loop.
+ */
+export const MAX_LATE_MS = 120;
+
+/** Packets of silence after speech: 100 ms, in which a client's concealment would otherwise stretch the last syllable. */
+export const CLOSING_PACKETS = 5;
+
+/** Packets that are held while an earlier one is missing: 60 ms more of delay after a loss, and reordering is rarely deeper. */
+export const REORDER_PACKETS = 3;
+
+/** A jump in sequence numbers that is no loss but a sender that has begun anew: 2 s of voice. */
+export const RESYNC_PACKETS = 100;
+
+/** Lost packets in a row that the decoder makes something up for; it has faded to silence by then. */
+export const MAX_CONCEALED = 5;
+
+/** Time without packets that is filled with silence when the next one comes. What detects the end of speech needs less. */
+export const MAX_SILENCE_MS = 1_000;
+
+/**
+ * What a client may have decoded: this many times what it can speak in that time, after a burst of so much. It bounds what
+ * a flood of valid packets costs; a smaller factor would cut clients off that catch up after a break in their network.
+ */
+export const DECODE_RATE = 2;
+export const DECODE_BURST_MS = 4_000;
+/** A packet costs as much as one of this length at least. */
+export const DECODE_LEAST_MS = 5;
+
+/** Good wideband speech (RFC 6716, section 2.1.1); browsers choose the same. */
+export const OPUS_BITRATE = 32_000;
+/** 0 to 10. Speech gains little above 5, and 10 takes half as much CPU again. */
+export const OPUS_COMPLEXITY = 5;
+/** Makes the encoder repeat the packet before in each packet, for clients that lose some. */
+export const OPUS_EXPECTED_LOSS_PERCENT = 10;
+
+// ---- backends ----
+
+/** Until a backend's `open` has resolved. Callers hang up earlier. */
+export const BACKEND_OPEN_TIMEOUT_MS = 10_000;
+
+/** Events that wait for that: a client opens one or two data channels and says hello. */
+export const MAX_EARLY_EVENTS = 64;
+
+/** Promises of a session's handlers that are pending; media is dropped while there are more. One second of voice. */
+export const MAX_PENDING_HANDLERS = 50;
+
 // ---- trunk ----
 
 /** Relay ports that replies can be sent to, as many as the trunk reader has replay windows for. */

@@ -9,10 +9,13 @@
  */
 import { randomBytes } from "node:crypto";
 import type { Logger } from "pino";
+import { formatAddressPort } from "../config/address-port.ts";
 import type { StunMessage } from "../stun/stun-reader.ts";
 import { FRAME_KIND } from "../trunk/frame.ts";
 import { pathHost, pathPort } from "../trunk/path.ts";
-import type { Backend, BackendCall, BackendSession, DataChannel, MediaFrame, MediaLine } from "./backends/backend.ts";
+import type { Ticker } from "./audio/ticker.ts";
+import type { Backend } from "./backends/backend.ts";
+import { BackendLink } from "./backends/backend-link.ts";
 import type { BoundedLog } from "./bounded-log.ts";
 import type { ClientPath, DatagramTaker, PathBook } from "./client-path.ts";
 import type { EndReason, TransceiverCounters } from "./counters.ts";
@@ -34,6 +37,10 @@ export interface SessionSurroundings {
   readonly paths: PathBook;
   readonly counters: TransceiverCounters;
   readonly backend: Backend;
+  /** Paces the audio that backends send. */
+  readonly ticker: Ticker;
+  /** Most audio that a backend may have queued in one call. */
+  readonly maxQueuedAudioMs: number;
   readonly logger: Logger;
   readonly boundedLog: BoundedLog;
   readonly maxCallMs: number;
@@ -73,7 +80,7 @@ export class Session implements DatagramTaker {
   readonly #shared: SessionSurroundings;
   readonly #agent: IceAgent<ClientPath>;
   readonly #peer: Peer;
-  #backend: BackendSession | undefined;
+  #backend: BackendLink | undefined;
   readonly #frames = { received: 0, sent: 0 };
   readonly #messages = { received: 0, sent: 0 };
   #state: SessionState = "new";
@@ -144,13 +151,17 @@ export class Session implements DatagramTaker {
     return local && writeIceFragment(local, this.#mid, this.#shared.ingresses());
   }
 
-  describe(): CallDescription {
+  #client(): AddressPort | undefined {
     const path = this.#agent.selected?.bytes;
+    return path && { address: pathHost(path), port: pathPort(path) };
+  }
+
+  describe(): CallDescription {
     return {
       state: this.#state,
       createdMs: this.createdMs,
       connectedMs: this.#connectedMs,
-      client: path && { address: pathHost(path), port: pathPort(path) },
+      client: this.#client(),
       frames: { ...this.#frames },
       messages: { ...this.#messages },
     };
@@ -216,13 +227,7 @@ export class Session implements DatagramTaker {
       this.#shared.counters.ended[reason]++;
       this.#shared.logger.info({ call: this.id, reason }, "call ended");
     }
-    const backend = this.#backend;
-    this.#backend = undefined;
-    try {
-      backend?.ended(reason);
-    } catch (error) {
-      this.#shared.logger.error({ err: error, call: this.id }, "the backend failed at the end of a call");
-    }
+    this.#backend?.ended(reason);
     this.#shared.ended(this, reason, wasAnswered);
     await this.#peer.close();
     for (const { path, ufrags } of this.#agent.paths()) {
@@ -288,14 +293,14 @@ export class Session implements DatagramTaker {
       ended: (reason) => void this.end(reason),
       frame: (frame) => {
         this.#frames.received++;
-        this.#tellBackend((backend) => backend.frame(frame));
+        this.#backend?.frame(frame);
       },
-      keyframeRequested: (line) => this.#tellBackend((backend) => backend.keyframeRequested(line)),
-      channelOpened: (channel) => this.#tellBackend((backend) => backend.channelOpened(channel)),
-      channelClosed: (channel) => this.#tellBackend((backend) => backend.channelClosed(channel)),
+      keyframeRequested: (line) => this.#backend?.keyframeRequested(line),
+      channelOpened: (channel) => this.#backend?.channelOpened(channel),
+      channelClosed: (channel) => this.#backend?.channelClosed(channel),
       message: (channel, data) => {
         this.#messages.received++;
-        this.#tellBackend((backend) => backend.message(channel, data));
+        this.#backend?.message(channel, data);
       },
       earlyDropped: () => {
         count.session_drop_early++;
@@ -328,50 +333,41 @@ export class Session implements DatagramTaker {
     this.#connectedMs = Date.now();
     this.#busyMs = this.#connectedMs;
     this.#shared.logger.info({ call: this.id, afterMs: this.#connectedMs - this.createdMs }, "call connected");
-    try {
-      this.#backend = this.#shared.backend.open(this.#backendCall());
-    } catch (error) {
-      this.#backendFailed(error);
-    }
+    this.#backend = this.#openBackend();
   }
 
-  #backendCall(): BackendCall {
-    const { count } = this.#shared.counters;
+  #openBackend(): BackendLink {
+    const { backend, counters, ticker, maxQueuedAudioMs } = this.#shared;
     const peer = this.#peer;
-    return {
+    return new BackendLink(backend, {
       id: this.id,
-      get lines(): readonly MediaLine[] {
-        return peer.lines;
+      count: counters.count,
+      ticker,
+      maxQueuedMs: maxQueuedAudioMs,
+      remote: () => {
+        const client = this.#client();
+        return client && formatAddressPort(client);
       },
-      sendFrame: (frame: MediaFrame) => {
+      lines: () => peer.lines,
+      sendFrame: (frame) => {
         if (this.#state !== "connected") return;
         this.#frames.sent++;
         peer.sendFrame(frame);
       },
-      sendMessage: (channel: DataChannel["id"], data: string | Buffer) => {
+      sendMessage: (channel, data) => {
         const sent = this.#state === "connected" && peer.sendMessage(channel, data);
         if (sent) this.#messages.sent++;
-        else count.session_drop_message++;
+        else counters.count.session_drop_message++;
         return sent;
       },
-      requestKeyframe: (line: string) => {
+      requestKeyframe: (line) => {
         if (this.#state === "connected") peer.requestKeyframe(line);
       },
       hangUp: () => void this.end("backend"),
-    };
-  }
-
-  #tellBackend(tell: (backend: BackendSession) => void): void {
-    if (this.#backend === undefined) return;
-    try {
-      tell(this.#backend);
-    } catch (error) {
-      this.#backendFailed(error);
-    }
-  }
-
-  #backendFailed(error: unknown): void {
-    this.#shared.logger.error({ err: error, call: this.id }, "the backend failed: the call ends");
-    void this.end("backend");
+      failed: (error) => {
+        this.#shared.logger.error({ err: error, call: this.id }, "the backend failed: the call ends");
+        void this.end("backend");
+      },
+    });
   }
 }

@@ -9,6 +9,8 @@ import type { Registry } from "prom-client";
 import { EarshotError } from "../earshot-error.ts";
 import type { KeyRing } from "../keys/key-ring.ts";
 import { icePassword, sealToken } from "../token/token.ts";
+import { Opus } from "./audio/opus.ts";
+import { Ticker } from "./audio/ticker.ts";
 import type { Backend } from "./backends/backend.ts";
 import { echoBackend } from "./backends/echo.ts";
 import { BoundedLog } from "./bounded-log.ts";
@@ -44,6 +46,10 @@ export interface TransceiverOptions {
   readonly limits: { readonly maxCalls: number };
   /** Echo if absent. */
   readonly backend?: Backend;
+  /** Most audio that a backend may have queued in one call, in ms; 60 s if absent. */
+  readonly maxQueuedAudioMs?: number;
+  /** Where to count; given if the backend counts too. */
+  readonly counters?: TransceiverCounters;
   /** A call whose answer was given out is over, whoever ended it. */
   readonly onCallEnded?: (callId: string, reason: EndReason) => void;
 }
@@ -75,7 +81,7 @@ export class Transceiver {
   /** Metrics, `earshot_transceiver_*`. */
   readonly registry: Registry;
   readonly #options: TransceiverOptions;
-  readonly #counters = new TransceiverCounters();
+  readonly #counters: TransceiverCounters;
   readonly #boundedLog: BoundedLog;
   readonly #paths = new PathBook();
   readonly #trunk: TrunkSocket;
@@ -89,7 +95,8 @@ export class Transceiver {
     this.#keys = options.keys;
     this.setAdvertise(options.advertise);
     this.#boundedLog = new BoundedLog(options.logger);
-    const counters = this.#counters;
+    const { counters = new TransceiverCounters() } = options;
+    this.#counters = counters;
     const demux = new Demux(counters);
     this.#trunk = new TrunkSocket({
       id: options.id,
@@ -117,6 +124,8 @@ export class Transceiver {
         paths: this.#paths,
         counters,
         backend: options.backend ?? echoBackend,
+        ticker: new Ticker(),
+        maxQueuedAudioMs: options.maxQueuedAudioMs ?? 60_000,
         logger: options.logger,
         boundedLog: this.#boundedLog,
         maxCallMs: options.maxCallMs,
@@ -139,6 +148,7 @@ export class Transceiver {
    */
   async start(): Promise<AddressPort> {
     await prepareWerift();
+    if ((this.#options.backend?.audio ?? "packets") !== "packets") await Opus.prepare();
     const bound = await this.#trunk.start();
     this.#sessions.start();
     this.#state = "live";

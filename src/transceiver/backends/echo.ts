@@ -9,8 +9,5 @@ export const echoBackend: Backend = {
       call.sendMessage(channel.id, data);
     },
     keyframeRequested: (line) => call.requestKeyframe(line),
-    channelOpened: () => {},
-    channelClosed: () => {},
-    ended: () => {},
   }),
 };

@@ -13,7 +13,7 @@ import {
   RtpHeader,
   RtpPacket,
 } from "werift";
-import type { MediaFrame, MediaLine } from "../backends/backend.ts";
+import type { AudioLevel, MediaFrame, MediaLine } from "../backends/backend.ts";
 import { MAX_LATCHED_SSRCS } from "../limits.ts";
 import type { WeriftInternals } from "./internals.ts";
 
@@ -32,6 +32,8 @@ export class MediaLines {
   readonly #host: MediaLinesHost;
   readonly #router: WeriftInternals["router"];
   readonly #byMid = new Map<string, RTCRtpTransceiver>();
+  /** By mid: the id of the header extension that says how loud a packet is, where that was offered. */
+  readonly #levelIds = new Map<string, number>();
   #latched = 0;
 
   constructor(host: MediaLinesHost, router: WeriftInternals["router"]) {
@@ -57,7 +59,9 @@ export class MediaLines {
   update(connection: RTCPeerConnection): void {
     for (const transceiver of connection.getTransceivers()) {
       const { mid } = transceiver;
-      if (mid === null || this.#byMid.get(mid) === transceiver) continue;
+      if (mid === null) continue;
+      this.#noteLevelId(mid, transceiver);
+      if (this.#byMid.get(mid) === transceiver) continue;
       this.#byMid.set(mid, transceiver);
       transceiver.setDirection("sendrecv");
       transceiver.sender.streamId = STREAM_ID;
@@ -113,6 +117,7 @@ export class MediaLines {
     track.onReceiveRtp.subscribe(({ header, payload }) => {
       // Packets of nothing but padding, sent to measure the network.
       if (payload.length === 0) return;
+      const level = this.#levelOf(line, header);
       this.#host.frame({
         line,
         kind,
@@ -121,8 +126,23 @@ export class MediaLines {
         timestamp: header.timestamp,
         marker: header.marker,
         payload,
+        ...(level && { level }),
       });
     });
+  }
+
+  #noteLevelId(mid: string, { headerExtensions }: RTCRtpTransceiver): void {
+    const extension = headerExtensions.find(({ uri }) => uri === RTP_EXTENSION_URI.audioLevelIndication);
+    if (extension === undefined) this.#levelIds.delete(mid);
+    else this.#levelIds.set(mid, extension.id);
+  }
+
+  /** RFC 6464, section 3: a bit for voice, and seven for the level below the loudest. */
+  #levelOf(line: string, header: RtpHeader): AudioLevel | undefined {
+    const id = this.#levelIds.get(line);
+    if (id === undefined) return undefined;
+    const byte = header.extensions.find((extension) => extension.id === id)?.payload[0];
+    return byte === undefined ? undefined : { levelDbov: -(byte & 0x7f), hasVoice: byte >= 0x80 };
   }
 
   /** Finds the m-line of an SSRC that the offer did not name, as RFC 8843, section 9.2, says: by mid, else by codec. */

@@ -9,6 +9,7 @@ import {
   RTCIceGatherer,
   RTCIceTransport,
   RTCPeerConnection,
+  useAudioLevelIndication,
   useAV1,
   useG722,
   useH264,
@@ -53,7 +54,7 @@ const connectionConfig = () => ({
   iceServers: [],
   bundlePolicy: "max-bundle" as const,
   codecs: codecs(),
-  headerExtensions: { audio: [useSdesMid()], video: [useSdesMid()] },
+  headerExtensions: { audio: [useSdesMid(), useAudioLevelIndication()], video: [useSdesMid()] },
 });
 
 /** Makes what all peers share, and checks that this is the werift that this folder was written for. */
