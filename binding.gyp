@@ -8,6 +8,7 @@
       "native/core/downlink.cc",
       "native/core/engine.cc",
       "native/core/flow_table.cc",
+      "native/core/kept_memory.cc",
       "native/core/senders.cc",
       "native/core/socket.cc",
       "native/core/stun.cc",

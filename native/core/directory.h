@@ -2,6 +2,9 @@
 //
 // A slot is written before its state becomes live and never changes until it is free again, which is when it is
 // retired, no flow names it, and no worker can still be looking at it.
+//
+// The slots may lie in memory that a predecessor has left: those that are whole are taken over as they are, live or
+// retired, so that its flows go on before anybody has been asked.
 #pragma once
 
 #include <netinet/in.h>
@@ -13,6 +16,7 @@
 
 #include "constants.h"
 #include "quiescence.h"
+#include "siphash.h"
 
 namespace earshot {
 
@@ -26,11 +30,15 @@ struct TransceiverSlot {
   uint64_t epoch = 0;
   sockaddr_in6 address{};
   socklen_t address_length = 0;
+  uint32_t check = 0;  // keyed, over the above but the state, and the slot's number
 };
 
 class Directory {
  public:
-  Directory() : slots_(new TransceiverSlot[kMaxTransceivers + 1]), references_(new uint32_t[kMaxTransceivers + 1]()) {}
+  // Slots of its own.
+  Directory();
+  // [1, kMaxTransceivers] are free, or of a predecessor. Slots that are not whole become free.
+  Directory(TransceiverSlot* slots, const SipKey& check_key);
 
   // Control thread. kNoSlot if every slot is taken.
   Slot add(uint32_t id, uint64_t epoch, const sockaddr_in6& address, socklen_t address_length,
@@ -38,6 +46,13 @@ class Directory {
   void retire(Slot slot);
   void reference(Slot slot) { references_[slot]++; }
   void release(Slot slot) { references_[slot]--; }
+  // Whether a flow may name it.
+  bool in_use(Slot slot) const {
+    return slot != kNoSlot && slot <= kMaxTransceivers &&
+           slots_[slot].state.load(std::memory_order_relaxed) != TransceiverSlot::kFree;
+  }
+  // Slots of a predecessor that were not whole.
+  unsigned torn() const { return torn_; }
 
   // Any thread. Null unless the slot is live.
   const TransceiverSlot* live(Slot slot) const {
@@ -51,9 +66,13 @@ class Directory {
 
  private:
   Slot take_slot(const Quiescence& quiescence);
+  uint32_t check_of(Slot slot) const;
 
-  std::unique_ptr<TransceiverSlot[]> slots_;  // [0] is never used
-  std::unique_ptr<uint32_t[]> references_;    // flows that name a slot; control thread only
+  std::unique_ptr<TransceiverSlot[]> own_;
+  TransceiverSlot* slots_;  // [0] is never used
+  SipKey check_key_;
+  unsigned torn_ = 0;
+  std::unique_ptr<uint32_t[]> references_;  // flows that name a slot; control thread only
   std::atomic<uint32_t> version_{1};
 };
 

@@ -5,7 +5,7 @@
 namespace earshot {
 
 Engine::Engine(EngineOptions options, Doorbell::Bell bell, void* argument)
-    : options_(std::move(options)), shared_(options_.workers, options_.flows, bell, argument) {
+    : options_(std::move(options)), shared_(options_.workers, options_.memfd, options_.flows, bell, argument) {
   shared_.cluster = options_.cluster;
   shared_.epoch = options_.epoch;
 }
@@ -59,7 +59,7 @@ Engine::Failure Engine::open_sockets(std::vector<Worker::Sockets>& out) {
 // -------------------------------------------------------------------------------------------------------------
 
 Engine::Failure Engine::start() {
-  if (!shared_.flows.ok()) return {ENOMEM, "flow table"};
+  if (const int error = shared_.memory.error()) return {error, "flow table"};
   std::vector<Worker::Sockets> sockets(options_.workers);
   if (Failure failure = open_sockets(sockets); failure.error != 0) return failure;
   for (unsigned w = 0; w < options_.workers; w++) {

@@ -25,6 +25,7 @@ struct EngineOptions {
   uint64_t epoch = 0;
   uint16_t cluster = 0;
   FlowTable::Options flows{};
+  int memfd = -1;  // of the keeper, or -1: flows end with this process
   int receive_buffer_bytes = 0;
 };
 

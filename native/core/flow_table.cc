@@ -1,26 +1,14 @@
 #include "flow_table.h"
 
-#include <sys/mman.h>
-#include <sys/random.h>
-
 #include <bit>
-#include <new>
+#include <cstring>
+#include <utility>
 
 namespace earshot {
 namespace {
 
 constexpr uint32_t kIndexMask = (1u << 24) - 1;
 constexpr uint32_t kMostFlows = kIndexMask - kSpareFlows;
-
-SipKey random_key() {
-  uint8_t bytes[16];
-  size_t have = 0;
-  while (have < sizeof bytes) {
-    const ssize_t got = getrandom(bytes + have, sizeof bytes - have, 0);
-    if (got > 0) have += static_cast<size_t>(got);
-  }
-  return SipKey::from_bytes(bytes);
-}
 
 Claim owner_of(const Flow& flow) { return {flow.owner, {flow.owner_ufrags[0], flow.owner_ufrags[1]}}; }
 Claim pending_of(const Flow& flow) { return {flow.pending, {flow.pending_ufrags[0], flow.pending_ufrags[1]}}; }
@@ -39,36 +27,94 @@ Claim without_ufrag(const Claim& claim, uint64_t ufrag) {
 
 }  // namespace
 
-FlowTable::FlowTable(const Options& options, Directory& directory, const Quiescence& quiescence)
-    : directory_(directory),
-      quiescence_(quiescence),
-      path_key_(random_key()),
-      ufrag_key_(random_key()),
-      capacity_(options.capacity < kMostFlows ? options.capacity : kMostFlows),
-      tentative_quota_(options.tentative_quota) {
-  // Buckets half full at capacity: two choices of eight then overflow only with negligible probability.
-  const uint64_t buckets = std::bit_ceil(uint64_t{capacity_} / 4 + 2);
-  bucket_mask_ = buckets - 1;
-  const uint32_t entries = capacity_ + kSpareFlows;
-  const size_t flow_bytes = (size_t{entries} + 1) * sizeof(Flow);
-  bytes_ = flow_bytes + buckets * sizeof(Bucket);
-  void* memory = mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
-  if (memory == MAP_FAILED) return;
-  memory_ = static_cast<uint8_t*>(memory);
-  flows_ = reinterpret_cast<Flow*>(memory_);
-  buckets_ = reinterpret_cast<Bucket*>(memory_ + flow_bytes);
-  for (uint32_t i = 0; i <= entries; i++)
-    (new (&flows_[i]) Flow{})->state.store(Flow::kDead, std::memory_order_relaxed);
-  for (uint64_t i = 0; i < buckets; i++) new (&buckets_[i]) Bucket{};
-  last_index_ = entries;
-  free_.reserve(entries);
-  retiring_.reserve(entries);
-  waiting_.reserve(entries);
-  for (uint32_t i = entries; i >= 1; i--) free_.push_back(i);
+uint32_t FlowTable::entries_of(const Options& options) {
+  return (options.capacity < kMostFlows ? options.capacity : kMostFlows) + kSpareFlows;
 }
 
-FlowTable::~FlowTable() {
-  if (memory_ != nullptr) munmap(memory_, bytes_);
+FlowTable::FlowTable(const Options& options, Directory& directory, const Quiescence& quiescence)
+    : FlowTable(options, directory, quiescence, nullptr, new KeptMemory(-1, {entries_of(options), 0}, 0)) {}
+
+FlowTable::FlowTable(const Options& options, Directory& directory, const Quiescence& quiescence,
+                     const KeptMemory* memory, const KeptMemory* own)
+    : own_(own),
+      memory_(own != nullptr ? *own : *memory),
+      directory_(directory),
+      quiescence_(quiescence),
+      path_key_(memory_.header().path_key),
+      ufrag_key_(memory_.header().ufrag_key),
+      capacity_(memory_.header().entries < kSpareFlows ? 0 : memory_.header().entries - kSpareFlows),
+      tentative_quota_(options.tentative_quota),
+      flows_(memory_.flows()),
+      checks_(memory_.checks()),
+      last_index_(memory_.header().entries),
+      // Buckets half full at capacity: two choices of eight then overflow only with negligible probability.
+      bucket_mask_(std::bit_ceil(uint64_t{capacity_} / 4 + 2) - 1),
+      buckets_(new Bucket[bucket_mask_ + 1]()) {
+  free_.reserve(last_index_);
+  retiring_.reserve(last_index_);
+  waiting_.reserve(last_index_);
+  take_over();
+}
+
+size_t FlowTable::bytes() const {
+  return (size_t{last_index_} + 1) * (sizeof(Flow) + sizeof(FlowCheck)) + (bucket_mask_ + 1) * sizeof(Bucket);
+}
+
+// ---- after a predecessor ----------------------------------------------------------------------------------------
+
+uint32_t FlowTable::check_of(uint32_t index) const {
+  uint8_t fixed[kFlowFixedBytes + 2 * sizeof(uint32_t)];
+  std::memcpy(fixed, reinterpret_cast<const uint8_t*>(&flows_[index]), kFlowFixedBytes);
+  std::memcpy(fixed + kFlowFixedBytes, &index, sizeof index);
+  std::memcpy(fixed + kFlowFixedBytes + sizeof index, &checks_[index].serial, sizeof(uint32_t));
+  return static_cast<uint32_t>(siphash13(memory_.header().check_key, fixed, sizeof fixed));
+}
+
+void FlowTable::take_over() {
+  for (uint32_t i = last_index_; i >= 1; i--) {
+    std::atomic<uint32_t>& state = flows_[i].state;
+    if ((state.load(std::memory_order_acquire) & Flow::kDead) == 0) {
+      if (index(i)) continue;
+      state.store(Flow::kDead, std::memory_order_release);
+    }
+    free_.push_back(i);
+  }
+}
+
+// Takes back what index() did.
+void FlowTable::forget(uint32_t index) {
+  Flow& flow = flows_[index];
+  const uint32_t last = flow.state.fetch_or(Flow::kDead, std::memory_order_acq_rel);
+  if ((last & Flow::kAssured) == 0) tentative_gone_++;
+  directory_.release(flow.owner);
+  directory_.release(flow.pending);
+  count_--;
+}
+
+// False for an entry that is to be free.
+bool FlowTable::index(uint32_t index) {
+  const Flow& flow = flows_[index];
+  const bool whole = checks_[index].word == check_of(index) && directory_.in_use(flow.owner) &&
+                     (flow.pending == kNoSlot || directory_.in_use(flow.pending));
+  const uint64_t hash = hash_path(flow.path);
+  std::atomic<uint32_t>* const twin = whole ? find_cell(flow.path, hash) : nullptr;
+  std::atomic<uint32_t>* const cell = twin != nullptr ? twin : free_cell(hash);
+  if (!whole || cell == nullptr) return torn_++, false;
+
+  if (static_cast<int32_t>(checks_[index].serial - next_serial_) >= 0) next_serial_ = checks_[index].serial + 1;
+  if (twin != nullptr) {
+    // The predecessor was about to replace one by the other, and had not yet.
+    const uint32_t other = twin->load(std::memory_order_relaxed) & kIndexMask;
+    if (static_cast<int32_t>(checks_[index].serial - checks_[other].serial) > 0) return false;
+    forget(other);
+    free_.push_back(other);
+  }
+  cell->store(cell_of(hash, index), std::memory_order_relaxed);
+  directory_.reference(flow.owner);
+  directory_.reference(flow.pending);
+  count_++;
+  if (!flow.assured()) tentative_made_++;
+  return true;
 }
 
 // ---- lookup -----------------------------------------------------------------------------------------------------
@@ -186,7 +232,7 @@ uint32_t FlowTable::allocate() {
 uint32_t FlowTable::fill(const Path& path, const Claim& owner, const Claim& pending) {
   const uint32_t index = allocate();
   if (index == 0) return 0;
-  Flow& flow = flows_[index];
+  Flow& flow = flows_[index];  // dead, so nothing to a successor
   flow.path = path;
   flow.owner = owner.slot;
   flow.pending = pending.slot;
@@ -194,6 +240,8 @@ uint32_t FlowTable::fill(const Path& path, const Claim& owner, const Claim& pend
     flow.owner_ufrags[i] = owner.ufrags[i];
     flow.pending_ufrags[i] = pending.ufrags[i];
   }
+  checks_[index].serial = next_serial_++;
+  checks_[index].word = check_of(index);
   directory_.reference(owner.slot);
   directory_.reference(pending.slot);
   return index;
@@ -201,7 +249,7 @@ uint32_t FlowTable::fill(const Path& path, const Claim& owner, const Claim& pend
 
 void FlowTable::publish(std::atomic<uint32_t>* cell, uint64_t hash, uint32_t index, uint32_t state) {
   if ((state & Flow::kAssured) == 0) tentative_made_++;
-  flows_[index].state.store(state, std::memory_order_relaxed);
+  flows_[index].state.store(state, std::memory_order_release);  // from here on a successor has it
   cell->store(cell_of(hash, index), std::memory_order_seq_cst);
 }
 
@@ -228,7 +276,12 @@ bool FlowTable::replace(std::atomic<uint32_t>* cell, uint64_t hash, const Claim&
   Flow& old = flows_[old_index];
   const uint32_t index = fill(old.path, owner, pending);
   if (index == 0) return false;
-  const uint32_t last = old.state.fetch_or(Flow::kDead, std::memory_order_acq_rel);
+  // The new one lives before the old one dies, and with the very state that the old one dies with: a worker may be
+  // writing it.
+  uint32_t last = old.state.load(std::memory_order_acquire);
+  do {
+    flows_[index].state.store(state.value_or(last), std::memory_order_release);
+  } while (!old.state.compare_exchange_weak(last, last | Flow::kDead, std::memory_order_acq_rel));
   publish(cell, hash, index, state.value_or(last));
   bury(old_index, last);
   return true;

@@ -1,4 +1,5 @@
-// The flow table: one for all workers, of fixed capacity, allocated at start.
+// The flow table: one for all workers, of fixed capacity, allocated at start. Its entries lie in memory that outlives
+// the process; its indexes do not.
 //
 // Only the control thread installs, replaces and removes. A published entry never changes but for its state word, which
 // workers also write (assured, last seen). Workers look up without a lock: an entry is published by one store of its
@@ -10,6 +11,11 @@
 //                          |  5 s without answer                          |              restore
 //                          +------------------> (dead) <------------------+
 //                                               60 s without downlink, or flow end
+//
+// A process may be killed between any two of its instructions. What counts for a successor is each entry's state word
+// alone: an entry whose word says that it lives was whole before the word was written. A change is made by the death of
+// the old entry. Until then the new one lives already, and the successor takes the older of the two; from then on
+// only the new one does. So a flow is as it was before the change or as it is after it, and never gone.
 #pragma once
 
 #include <atomic>
@@ -20,45 +26,13 @@
 
 #include "constants.h"
 #include "directory.h"
+#include "flow.h"
+#include "kept_memory.h"
 #include "path.h"
 #include "quiescence.h"
 #include "siphash.h"
 
 namespace earshot {
-
-// Who may use a path: a transceiver, and the hashes of up to two ufrags of it (two because of ICE restarts).
-struct Claim {
-  Slot slot = kNoSlot;
-  uint64_t ufrags[2] = {0, 0};  // newest first; 0 = none
-
-  bool holds(uint64_t ufrag) const { return ufrags[0] == ufrag || ufrags[1] == ufrag; }
-};
-
-// A time in units of 256 ms since the engine started; 30 bits of them last for eight years.
-using Tick = uint32_t;
-inline constexpr unsigned kTickShift = 8;
-inline constexpr Tick ticks_of_ms(uint64_t ms) { return static_cast<Tick>(ms >> kTickShift); }
-
-struct alignas(64) Flow {
-  Path path;
-  uint64_t owner_ufrags[2];
-  uint64_t pending_ufrags[2];
-  Slot owner;
-  Slot pending;
-  // kDead | kAssured | last seen (30 bits). Control and workers write it, by compare-and-swap.
-  std::atomic<uint32_t> state;
-
-  static constexpr uint32_t kDead = 1u << 31;
-  static constexpr uint32_t kAssured = 1u << 30;
-  static constexpr uint32_t kSeenMask = kAssured - 1;
-
-  bool owner_holds(uint64_t ufrag) const { return owner_ufrags[0] == ufrag || owner_ufrags[1] == ufrag; }
-  bool pending_holds(uint64_t ufrag) const {
-    return pending != kNoSlot && (pending_ufrags[0] == ufrag || pending_ufrags[1] == ufrag);
-  }
-  bool assured() const { return (state.load(std::memory_order_acquire) & kAssured) != 0; }
-};
-static_assert(sizeof(Flow) == 64, "one cache line");
 
 enum class AdmitResult : uint8_t { installed, joined, pending, table_full, quota };
 enum class RestoreResult : uint8_t { installed, joined, kept, table_full };
@@ -75,13 +49,20 @@ class FlowTable {
     uint32_t capacity;
   };
 
-  // Allocates everything. Check ok() before use.
+  // How many entries the memory of such a table has to have.
+  static uint32_t entries_of(const Options& options);
+
+  // In memory of its own.
   FlowTable(const Options& options, Directory& directory, const Quiescence& quiescence);
-  ~FlowTable();
+  // In `memory`, with the flows that are whole there. No worker runs yet.
+  FlowTable(const Options& options, Directory& directory, const Quiescence& quiescence, const KeptMemory& memory)
+      : FlowTable(options, directory, quiescence, &memory, nullptr) {}
   FlowTable(const FlowTable&) = delete;
   FlowTable& operator=(const FlowTable&) = delete;
-  bool ok() const { return flows_ != nullptr; }
-  size_t bytes() const { return bytes_; }
+  // Entries, checks and buckets.
+  size_t bytes() const;
+  // Entries of a predecessor that said they live and were not whole.
+  uint32_t torn() const { return torn_; }
 
   // ---- any thread ---------------------------------------------------------------------------------------------
   uint64_t hash_path(const Path& path) const {
@@ -119,6 +100,9 @@ class FlowTable {
   Counts counts() const;
 
  private:
+  FlowTable(const Options& options, Directory& directory, const Quiescence& quiescence, const KeptMemory* memory,
+            const KeptMemory* own);
+
   struct alignas(32) Bucket {
     std::atomic<uint32_t> cells[8];  // fingerprint (8 bits) | index (24 bits); 0 = free
   };
@@ -141,6 +125,10 @@ class FlowTable {
 
   uint32_t allocate();
   void reclaim();
+  void take_over();
+  void forget(uint32_t index);
+  bool index(uint32_t index);
+  uint32_t check_of(uint32_t index) const;
   uint32_t fill(const Path& path, const Claim& owner, const Claim& pending);
   void publish(std::atomic<uint32_t>* cell, uint64_t hash, uint32_t index, uint32_t state);
   bool install(const Path& path, uint64_t hash, const Claim& owner, uint32_t state);
@@ -151,19 +139,20 @@ class FlowTable {
   void bury(uint32_t index, uint32_t last_state);
   uint32_t tentative() const { return tentative_made_ - tentative_gone_ - assured_.load(std::memory_order_acquire); }
 
+  std::unique_ptr<const KeptMemory> own_;
+  const KeptMemory& memory_;
   Directory& directory_;
   const Quiescence& quiescence_;
-  SipKey path_key_;
-  SipKey ufrag_key_;
+  const SipKey path_key_;
+  const SipKey ufrag_key_;
   uint32_t capacity_;
   uint32_t tentative_quota_;
 
-  uint8_t* memory_ = nullptr;
-  size_t bytes_ = 0;
-  Flow* flows_ = nullptr;  // [1, last_index_]
-  uint32_t last_index_ = 0;
-  Bucket* buckets_ = nullptr;
-  uint64_t bucket_mask_ = 0;
+  Flow* flows_;  // [1, last_index_]
+  FlowCheck* checks_;
+  uint32_t last_index_;
+  uint64_t bucket_mask_;
+  std::unique_ptr<Bucket[]> buckets_;
 
   // Control thread only.
   std::vector<uint32_t> free_;
@@ -171,6 +160,8 @@ class FlowTable {
   std::vector<Retired> waiting_;   // removed before it
   Quiescence::Snapshot snapshot_{};
   uint32_t count_ = 0;
+  uint32_t torn_ = 0;
+  uint32_t next_serial_ = 1;
   uint32_t cursor_ = 1;
   uint32_t tentative_made_ = 0;
   uint32_t tentative_gone_ = 0;  // replaced, removed or expired while tentative

@@ -29,6 +29,14 @@ class ReplayWindow {
     return true;
   }
 
+  uint64_t highest() const { return highest_; }
+
+  // As if everything up to here had been accepted: which of it was is not known any more.
+  void resume(uint64_t highest) {
+    highest_ = highest;
+    bits_.fill(highest == 0 ? 0 : ~uint64_t{0});
+  }
+
   void reset() {
     highest_ = 0;
     bits_.fill(0);

@@ -8,6 +8,7 @@
 
 #include "directory.h"
 #include "flow_table.h"
+#include "kept_memory.h"
 #include "keys.h"
 #include "queue.h"
 #include "quiescence.h"
@@ -15,12 +16,18 @@
 namespace earshot {
 
 struct Shared {
-  Shared(unsigned workers, const FlowTable::Options& flow_options, Doorbell::Bell bell, void* argument)
-      : quiescence(workers), flows(flow_options, directory, quiescence), doorbell(bell, argument) {}
+  // `memfd`: of the keeper, or -1 where nobody is to take over.
+  Shared(unsigned workers, int memfd, const FlowTable::Options& flow_options, Doorbell::Bell bell, void* argument)
+      : memory(memfd, {FlowTable::entries_of(flow_options), workers}, coarse_ms()),
+        quiescence(workers),
+        directory(memory.transceivers(), memory.header().check_key),
+        flows(flow_options, directory, quiescence, memory),
+        doorbell(bell, argument) {}
 
   uint16_t cluster = 0;
   uint64_t epoch = 0;  // of this relay, ms since 1970
 
+  KeptMemory memory;
   Quiescence quiescence;
   Directory directory;
   FlowTable flows;
@@ -28,16 +35,13 @@ struct Shared {
   // Read by workers between Quiescence::begin and end. Never null once a worker runs.
   std::atomic<const KeySet*> keys{nullptr};
 
-  Tick now() const { return ticks_of_ms(coarse_ms() - started_ms); }
+  Tick now() const { return ticks_of_ms(coarse_ms() - memory.header().origin_ms); }
 
   static uint64_t coarse_ms() {
     timespec time;
     clock_gettime(CLOCK_MONOTONIC_COARSE, &time);
     return static_cast<uint64_t>(time.tv_sec) * 1000 + static_cast<uint64_t>(time.tv_nsec) / 1'000'000;
   }
-
- private:
-  const uint64_t started_ms = coarse_ms();
 };
 
 }  // namespace earshot
