@@ -36,6 +36,7 @@ const STAGES = {
   integration: () => testFiles("integration", { concurrency: 2, timeoutMs: 180_000 }),
   bench: () => testFiles("bench", { concurrency: 1, timeoutMs: 60_000 }),
   security: () => testFiles("security", { concurrency: 1, timeoutMs: 180_000 }),
+  chaos,
   browser: () => testFiles("browser", { concurrency: 1, timeoutMs: 180_000 }),
 };
 
@@ -127,6 +128,13 @@ async function generated() {
   built ??= buildStale();
   if (built.failed > 0) return outcome("generated: not run, the build failed", false);
   return one("generated files are in sync", process.execPath, ["deploy/generate.mjs", "--check"]);
+}
+
+/** Prints what each failure cost; `npm run chaos` is the long form. */
+async function chaos() {
+  built ??= buildStale();
+  if (built.failed > 0) return outcome("chaos: not run, the build failed", false);
+  return one("chaos, short form", process.execPath, ["dist/test/chaos/chaos.js", "--short"]);
 }
 
 async function testFiles(stage, { concurrency, timeoutMs }) {

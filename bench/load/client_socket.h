@@ -32,6 +32,9 @@ class ClientSocket {
   ClientSocket(const ClientSocket&) = delete;
   ClientSocket& operator=(const ClientSocket&) = delete;
 
+  // Everything goes to this port of the same address from now on.
+  void aim(uint16_t port) { destination_.sin_port = htons(port); }
+
   uint8_t* payload(unsigned i) { return send_bytes_[i].data(); }
   void set(unsigned i, uint32_t client, size_t length);
   // Sends the first `count`. Returns how many the kernel took.

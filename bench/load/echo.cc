@@ -1,9 +1,11 @@
 // A transceiver for load tests: one thread, no WebRTC. It answers every Binding request with a bare success response,
 // echoes what is not STUN, and answers pings. It must only ever listen on loopback: nobody proves anything to it.
 //
-//   echo --cluster C --id I --epoch E [--realtime] [--mischief]
+//   echo --cluster C --id I --epoch E [--realtime] [--mischief] [--forgetful]
 //
-// With --mischief it also sends, after each batch, everything that a relay has to drop (mischief.h).
+// It remembers whose its paths are, asserts those that a relay asks about, and offers them to other relays when theirs
+// is gone, unless it is forgetful. With --mischief it also sends, after each batch, everything that a relay has to drop
+// (mischief.h).
 //
 // stdin: first a line with the key id and the trunk keys, up and down, in hex; then, for each line, what it has counted
 // comes back as a line of JSON. It ends with its stdin. Its first line of output is the port.
@@ -19,8 +21,10 @@
 #include <string>
 #include <unordered_map>
 
+#include "clock.h"
 #include "constants.h"
 #include "hex.h"
+#include "memory.h"
 #include "mischief.h"
 #include "options.h"
 #include "receiver.h"
@@ -34,8 +38,11 @@ namespace {
 constexpr size_t kStunHeaderBytes = 20;
 constexpr int kReceiveBufferBytes = 64 << 20;
 constexpr unsigned kDatagrams = 256;
+// A transceiver looks after its calls that often.
+constexpr int kSeekStepMs = 250;
 
 struct Counts {
+  unsigned long long asserted = 0, sought = 0;
   unsigned long long received = 0, refused = 0, frames = 0, requests = 0, echoed = 0, pings = 0, unreadable = 0;
   unsigned long long frames_sent = 0;  // but for pongs
   // Trunk datagrams: to workers, to a relay's control plane, and those that the kernel did not take.
@@ -76,6 +83,25 @@ class Outbox {
     Datagram& datagram = room(frame_bytes(path, length));
     counts_.frames_sent++;
     datagram.length += write_frame(FrameKind::data, path, payload, length, datagram.bytes + datagram.length);
+  }
+
+  void assert_path(const Path& path, const Memory::Entry& entry) {
+    Datagram& datagram = room(frame_bytes(path, entry.ufrag.size()));
+    counts_.asserted++;
+    datagram.length += write_frame(FrameKind::assert_path, path, entry.ufrag.data(), entry.ufrag.size(),
+                                   datagram.bytes + datagram.length);
+  }
+
+  // To the control planes of all relays that are there, something for this client.
+  void seek(const Path& path, const Memory& memory, uint64_t now_ms) {
+    static constexpr uint8_t kKeepalive[kStunHeaderBytes] = {0, 0x11, 0, 0, 0x21, 0x12, 0xa4, 0x42};
+    for (auto& [id, port] : ports_) {
+      if ((id & 0xff) != 0 || memory.is_gone(id >> 8, now_ms)) continue;
+      port_ = &port;
+      counts_.sought++;
+      data(path, kKeepalive, sizeof kKeepalive);
+      counts_.frames_sent--;
+    }
   }
 
   void pong(const uint8_t* nonce) {
@@ -165,8 +191,12 @@ class Outbox {
   std::array<iovec, kDatagrams> vectors_{};
 };
 
-void take_frame(const Frame& frame, Outbox& outbox, Counts& counts) {
+void take_frame(const Frame& frame, uint32_t relay, Outbox& outbox, Memory* memory, Counts& counts) {
   counts.frames++;
+  if (frame.kind == FrameKind::unknown_path && memory != nullptr) {
+    if (const Memory::Entry* entry = memory->find(frame.path)) outbox.assert_path(frame.path, *entry);
+    return;
+  }
   if (frame.kind == FrameKind::ping) {
     counts.pings++;
     return outbox.pong(frame.payload);
@@ -174,9 +204,12 @@ void take_frame(const Frame& frame, Outbox& outbox, Counts& counts) {
   if (frame.kind != FrameKind::data) return;
   if (frame.payload[0] > 3) {
     counts.echoed++;
+    if (memory != nullptr) memory->note(frame.path, nullptr, relay);
     return outbox.data(frame.path, frame.payload, frame.length);
   }
-  if (read_stun(frame.payload, frame.length).kind != StunKind::request) return;
+  const StunView stun = read_stun(frame.payload, frame.length);
+  if (stun.kind != StunKind::request) return;
+  if (memory != nullptr) memory->note(frame.path, &stun, relay);
   counts.requests++;
   uint8_t success[kStunHeaderBytes] = {0x01, 0x01};  // a Binding success response without attributes
   std::memcpy(success + 4, frame.payload + 4, kStunHeaderBytes - 4);
@@ -184,7 +217,7 @@ void take_frame(const Frame& frame, Outbox& outbox, Counts& counts) {
 }
 
 void take_datagram(const uint8_t* bytes, size_t length, const sockaddr_in6& from, const Identity& identity,
-                   Outbox& outbox, Counts& counts) {
+                   Outbox& outbox, Memory* memory, Counts& counts) {
   counts.received++;
   TrunkHeader header;
   if (!read_trunk_header(bytes, length, header) || header.direction != Direction::up ||
@@ -194,8 +227,10 @@ void take_datagram(const uint8_t* bytes, size_t length, const sockaddr_in6& from
     return;
   }
   outbox.answer(header, from);
+  const uint32_t relay = header.sender_id >> 8;
+  if (memory != nullptr) memory->heard(relay, steady_ns() / 1'000'000);
   FrameReader reader(bytes + kTrunkHeaderBytes, bytes + length - kTrunkTagBytes, Direction::up);
-  for (Frame frame; reader.next(frame);) take_frame(frame, outbox, counts);
+  for (Frame frame; reader.next(frame);) take_frame(frame, relay, outbox, memory, counts);
   counts.unreadable += reader.malformed();
 }
 
@@ -203,9 +238,10 @@ void print(const Counts& counts, int fd) {
   std::printf(
       "{\"received\":%llu,\"refused\":%llu,\"frames\":%llu,\"unreadable\":%llu,\"requests\":%llu,\"echoed\":%llu,"
       "\"pings\":%llu,\"framesSent\":%llu,\"sent\":%llu,\"sentToControl\":%llu,\"sendFailed\":%llu,"
-      "\"kernelDrops\":%u}\n",
+      "\"asserted\":%llu,\"sought\":%llu,\"kernelDrops\":%u}\n",
       counts.received, counts.refused, counts.frames, counts.unreadable, counts.requests, counts.echoed, counts.pings,
-      counts.frames_sent, counts.sent, counts.sent_to_control, counts.send_failed, kernel_drops(fd));
+      counts.frames_sent, counts.sent, counts.sent_to_control, counts.send_failed, counts.asserted, counts.sought,
+      kernel_drops(fd));
   std::fflush(stdout);
 }
 
@@ -237,6 +273,7 @@ int run(Options& options) {
   const uint64_t port = options.number("port", 0, 0, 65535);
   const bool realtime = options.flag("realtime");
   const bool mischief = options.flag("mischief");
+  const bool forgetful = options.flag("forgetful");
   const Identity identity = read_identity(options);
   options.done();
   const sched_param priority{.sched_priority = 10};
@@ -254,9 +291,16 @@ int run(Options& options) {
   Counts counts;
   Receiver receiver;
   Outbox outbox(fd.get(), identity, counts, mischief);
+  Memory remembered;
+  Memory* const memory = forgetful ? nullptr : &remembered;
   for (;;) {
     pollfd watched[2] = {{fd.get(), POLLIN, 0}, {STDIN_FILENO, POLLIN, 0}};
-    if (poll(watched, 2, -1) < 0) continue;
+    if (poll(watched, 2, kSeekStepMs) < 0) continue;
+    if (memory != nullptr) {
+      const uint64_t now_ms = steady_ns() / 1'000'000;
+      memory->seek(now_ms, [&](const Path& path) { outbox.seek(path, *memory, now_ms); });
+      outbox.flush();
+    }
     if (watched[1].revents != 0) {
       char asked[64];
       const ssize_t got = read(STDIN_FILENO, asked, sizeof asked);
@@ -268,7 +312,7 @@ int run(Options& options) {
     if (watched[0].revents == 0) continue;
     const unsigned got = receiver.receive(fd.get());
     for (unsigned i = 0; i < got; i++) {
-      take_datagram(receiver.bytes(i), receiver.length(i), receiver.source(i), identity, outbox, counts);
+      take_datagram(receiver.bytes(i), receiver.length(i), receiver.source(i), identity, outbox, memory, counts);
     }
     outbox.flush();
   }

@@ -15,6 +15,7 @@
 #include "client_socket.h"
 #include "clock.h"
 #include "destination.h"
+#include "gaps.h"
 #include "hex.h"
 
 namespace earshot::load {
@@ -105,22 +106,48 @@ struct Result {
   uint64_t received = 0;
   uint64_t duplicates = 0;
   uint64_t strange = 0;  // not an echo of this run, or at another client than it belongs to
+  uint64_t checks_sent = 0;
+  uint64_t checks_answered = 0;
   uint64_t latest_ns = 0;
   double seconds = 0;
   std::vector<uint32_t> round_trips_us10;  // tenths of a microsecond
 };
 
+// What else happens while flows send.
+struct Events {
+  uint64_t move_after_ns = 0;      // 0: never
+  uint16_t move_to_port = 0;       // where all flows send from then on
+  uint64_t checks_per_second = 0;  // of all flows together, one after the other
+};
+
 class Run {
  public:
-  Run(ClientSocket& socket, const std::vector<Flow>& flows, uint64_t total, size_t bytes)
-      : socket_(socket), flows_(flows), seen_(total), bytes_(bytes), id_(static_cast<uint32_t>(steady_ns())) {
+  Run(ClientSocket& socket, const std::vector<Flow>& flows, uint64_t total, size_t bytes, const Events& events)
+      : socket_(socket),
+        flows_(flows),
+        events_(events),
+        seen_(total),
+        gaps_(flows.size()),
+        bytes_(bytes),
+        id_(static_cast<uint32_t>(steady_ns())) {
     result_.round_trips_us10.reserve(total);
   }
+  const Gaps& gaps() const { return gaps_; }
 
   Result go(uint64_t per_second) {
     const uint64_t start = steady_ns();
     const Pace pace(per_second, start);
+    const Pace checks(events_.checks_per_second, start);
+    bool moved = events_.move_after_ns == 0;
     for (uint64_t end = ~uint64_t{0}; steady_ns() < end;) {
+      if (!moved && steady_ns() - start >= events_.move_after_ns) {
+        moved = true;
+        socket_.aim(events_.move_to_port);
+        gaps_.moved(clock_ns(CLOCK_REALTIME));
+      }
+      if (events_.checks_per_second > 0 && end == ~uint64_t{0}) {
+        while (result_.checks_sent < checks.due(steady_ns())) send_check();
+      }
       const uint64_t due = std::min<uint64_t>(pace.due(steady_ns()), seen_.size());
       while (next_ < due) send(static_cast<unsigned>(std::min<uint64_t>(due - next_, ClientSocket::kSendBatch)), pace);
       while (receive()) {
@@ -151,9 +178,18 @@ class Run {
       write_u64(out + kIndexAt, index);
       write_u64(out + kSentAt, now);
       socket_.set(i, flows_[flow].client, bytes_);
+      gaps_.sent(flow, now);
     }
     next_ += count;
     result_.sent += socket_.send(count);
+  }
+
+  // As browsers do every few seconds on a path that is in use.
+  void send_check() {
+    const Flow& flow = flows_[result_.checks_sent++ % flows_.size()];
+    std::copy(flow.request.begin(), flow.request.end(), socket_.payload(0));
+    socket_.set(0, flow.client, flow.request.size());
+    socket_.send(1);
   }
 
   // Whether there may be more.
@@ -161,6 +197,10 @@ class Run {
     const unsigned got = socket_.receive();
     for (unsigned i = 0; i < got; i++) {
       const ClientSocket::Received each = socket_.received(i);
+      if (each.length > 0 && each.bytes[0] < 4) {  // STUN (RFC 7983)
+        result_.checks_answered++;
+        continue;
+      }
       const uint64_t index = each.length == bytes_ ? read_u64(each.bytes + kIndexAt) : ~uint64_t{0};
       if (index >= next_ || read_u32(each.bytes + kRunAt) != id_ ||
           each.client != flows_[index % flows_.size()].client) {
@@ -170,7 +210,9 @@ class Run {
       } else {
         seen_[index] = true;
         result_.received++;
-        const uint64_t took_ns = each.arrived_ns - read_u64(each.bytes + kSentAt);
+        const uint64_t sent_ns = read_u64(each.bytes + kSentAt);
+        const uint64_t took_ns = each.arrived_ns - sent_ns;
+        gaps_.heard(index % flows_.size(), sent_ns, each.arrived_ns);
         result_.round_trips_us10.push_back(static_cast<uint32_t>(std::min<uint64_t>(took_ns / 100, ~uint32_t{0})));
       }
     }
@@ -179,7 +221,9 @@ class Run {
 
   ClientSocket& socket_;
   const std::vector<Flow>& flows_;
+  const Events events_;
   std::vector<bool> seen_;
+  Gaps gaps_;
   const size_t bytes_;
   const uint32_t id_;
   uint64_t next_ = 0;
@@ -194,17 +238,33 @@ double quantile_us(std::vector<uint32_t>& values, double q) {
   return values[at] / 10.0;
 }
 
-void print(Result& result, uint32_t own_drops) {
+double part(const std::vector<double>& sorted, double q) {
+  return sorted.empty() ? 0 : sorted[static_cast<size_t>(q * static_cast<double>(sorted.size() - 1))];
+}
+
+void print(const Gaps& gaps) {
+  const std::vector<double> longest = gaps.longest_ms(), answered = gaps.answered_ms();
+  std::printf(
+      "\"silentFlows\":%llu,\"unansweredFlows\":%llu,"
+      "\"gapMs\":{\"p50\":%.1f,\"p99\":%.1f,\"max\":%.1f},\"movedMs\":{\"p50\":%.1f,\"p99\":%.1f,\"max\":%.1f},",
+      static_cast<unsigned long long>(gaps.silent()), static_cast<unsigned long long>(gaps.unanswered()),
+      part(longest, 0.5), part(longest, 0.99), part(longest, 1), part(answered, 0.5), part(answered, 0.99),
+      part(answered, 1));
+}
+
+void print(Result& result, uint32_t own_drops, const Gaps& gaps) {
   const uint64_t lost = result.sent - result.received;
   std::printf(
       "{\"setUpSent\":%llu,\"sent\":%llu,\"received\":%llu,\"lost\":%llu,\"duplicates\":%llu,\"strange\":%llu,"
-      "\"ownKernelDrops\":%u,"
+      "\"ownKernelDrops\":%u,\"checksSent\":%llu,\"checksAnswered\":%llu,"
       "\"perSecond\":%.0f,\"latestUs\":%.1f,",
       static_cast<unsigned long long>(result.set_up_sent), static_cast<unsigned long long>(result.sent),
       static_cast<unsigned long long>(result.received), static_cast<unsigned long long>(lost),
       static_cast<unsigned long long>(result.duplicates), static_cast<unsigned long long>(result.strange), own_drops,
+      static_cast<unsigned long long>(result.checks_sent), static_cast<unsigned long long>(result.checks_answered),
       result.seconds > 0 ? static_cast<double>(result.sent) / result.seconds : 0,
       static_cast<double>(result.latest_ns) / 1000);
+  print(gaps);
   auto& values = result.round_trips_us10;
   const double p50 = quantile_us(values, 0.5), p99 = quantile_us(values, 0.99), p999 = quantile_us(values, 0.999);
   std::printf("\"p50Us\":%.1f,\"p99Us\":%.1f,\"p999Us\":%.1f,\"maxUs\":%.1f}\n", p50, p99, p999,
@@ -226,6 +286,11 @@ void established(Options& options) {
   const uint64_t set_up_seconds = options.number("set-up-seconds", 0, 0, kMostSeconds);
   const uint64_t set_up_rate = options.number("set-up-rate", 1000, 1, 100'000);
   const bool realtime = options.flag("realtime");
+  const uint64_t check_ms = options.number("check-ms", 0, 0, 60'000);
+  Events events;
+  events.move_after_ns = options.number("move-after-ms", 0, 0, kMostSeconds * 1000) * 1'000'000;
+  events.move_to_port = static_cast<uint16_t>(options.number("move-to-port", port, 1, 65535));
+  if (check_ms > 0) events.checks_per_second = flows.size() * 1000 / check_ms;
   options.done();
   if (rate * flows.size() > kMostPerSecond) fail("more than a million datagrams per second");
   const sched_param priority{.sched_priority = 10};
@@ -234,10 +299,10 @@ void established(Options& options) {
   ClientSocket socket(destination, client_port);
   const uint64_t set_up_sent = set_up_seconds > 0 ? set_up(socket, flows, set_up_rate, set_up_seconds) : 0;
   const uint64_t per_second = rate * flows.size();
-  Run run(socket, flows, per_second * seconds, bytes);
+  Run run(socket, flows, per_second * seconds, bytes, events);
   Result result = run.go(per_second);
   result.set_up_sent = set_up_sent;
-  print(result, socket.kernel_drops());
+  print(result, socket.kernel_drops(), run.gaps());
 }
 
 }  // namespace earshot::load

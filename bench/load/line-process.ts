@@ -36,9 +36,19 @@ export class LineProcess<Started, Answer> {
   }
 
   async stop(): Promise<void> {
-    const ended = new Promise<void>((resolve) => this.#child.once("close", () => resolve()));
+    const ended = this.#ended();
     this.#child.stdin.end();
     await ended;
+  }
+
+  async kill(): Promise<void> {
+    const ended = this.#ended();
+    this.#child.kill("SIGKILL");
+    await ended;
+  }
+
+  #ended(): Promise<void> {
+    return new Promise((resolve) => this.#child.once("close", () => resolve()));
   }
 }
 

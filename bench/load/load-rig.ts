@@ -11,10 +11,8 @@ import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { type DerivedKeys, deriveKeys } from "../../src/keys/key-ring.ts";
-import { STUN_ATTRIBUTE, STUN_CLASS } from "../../src/stun/stun-reader.ts";
-import { u32, u64, writeStun } from "../../src/stun/stun-writer.ts";
-import { icePassword, sealToken } from "../../src/token/token.ts";
 import { Metrics } from "../../test/kit/metrics.ts";
+import { flowLines } from "./flow-lines.ts";
 import {
   buildLoadTools,
   type EchoCounts,
@@ -59,7 +57,6 @@ export const LOOPBACK: Network = { relay: "127.0.0.1", clients: 127, strangers: 
 
 const CLUSTER = 1;
 const TRANSCEIVER = 1;
-const HOUR_MS = 3_600_000;
 const FLOW_CAPACITY = 65_536;
 const RECEIVE_BUFFER_BYTES = 4 << 20;
 /** Counters that keep their values this long, with nothing left in a socket, have come to rest. */
@@ -113,7 +110,8 @@ export class LoadRig {
     const epoch = BigInt(Date.now());
     const folder = mkdtempSync(path.join(os.tmpdir(), "earshot-load-"));
     const flowsFile = path.join(folder, "flows");
-    writeFileSync(flowsFile, flowLines(options.flows, network, keys, epoch), { mode: 0o600 });
+    const transceiver = { cluster: CLUSTER, id: TRANSCEIVER, epoch };
+    writeFileSync(flowsFile, flowLines(options.flows, network.clients, keys, transceiver), { mode: 0o600 });
     const { mischief } = options;
     const echo = await EchoTransceiver.start({ cluster: CLUSTER, id: TRANSCEIVER, epoch, keys, mischief, ...seat });
     const relay = startRelayHost(seat);
@@ -239,25 +237,4 @@ async function ask<Answer>(relay: ChildProcess, request: RelayHostRequest): Prom
   } finally {
     relay.off("exit", onExit);
   }
-}
-
-/** A line for each flow: the client's address, and its first request in hex. Each client is in a /24 of its own. */
-function flowLines(count: number, network: Network, keys: DerivedKeys, epoch: bigint): string {
-  const lines = Array.from({ length: count }, (_, i) => {
-    const client = `${network.clients}.${64 + (i & 63)}.${(i >> 6) & 255}.${1 + (i >> 14)}`;
-    const token = { cluster: CLUSTER, transceiver: TRANSCEIVER, epoch, expiresAtMs: Date.now() + HOUR_MS, nonce: i };
-    const ufrag = sealToken(token, keys);
-    const request = writeStun({
-      class: STUN_CLASS.request,
-      transactionId: randomBytes(12),
-      attributes: [
-        [STUN_ATTRIBUTE.username, Buffer.from(`${ufrag}:peer`)],
-        [STUN_ATTRIBUTE.iceControlling, u64(1n)],
-        [STUN_ATTRIBUTE.priority, u32(1_845_501_695)],
-      ],
-      password: icePassword(ufrag, keys),
-    });
-    return `${client} ${request.toString("hex")}\n`;
-  });
-  return lines.join("");
 }

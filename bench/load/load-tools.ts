@@ -35,6 +35,16 @@ export interface EstablishedResult {
   readonly duplicates: number;
   /** Not an echo of this run, or at another client than it belongs to. */
   readonly strange: number;
+  readonly checksSent: number;
+  readonly checksAnswered: number;
+  /** Flows that had nothing of what they sent in the last second. */
+  readonly silentFlows: number;
+  /** Flows of which nothing came back that was sent after they had moved. */
+  readonly unansweredFlows: number;
+  /** The longest silence of each flow. */
+  readonly gapMs: { readonly p50: number; readonly p99: number; readonly max: number };
+  /** From a flow's first datagram after it has moved until the first echo of one that was sent after that. */
+  readonly movedMs: { readonly p50: number; readonly p99: number; readonly max: number };
   /** Echoes that found no room at the generator, within `lost`. */
   readonly ownKernelDrops: number;
   readonly perSecond: number;
@@ -89,6 +99,10 @@ export interface EchoCounts {
   readonly sent: number;
   readonly sentToControl: number;
   readonly sendFailed: number;
+  /** Paths that a relay asked about. */
+  readonly asserted: number;
+  /** Frames for paths whose relay is gone, to other relays. */
+  readonly sought: number;
   readonly kernelDrops: number;
 }
 
@@ -99,6 +113,10 @@ export interface EchoOptions extends Seat {
   readonly keys: DerivedKeys;
   /** Also sends, after each batch, one of everything that a relay has to drop. */
   readonly mischief?: boolean | undefined;
+  /** Answers no relay that asks about a path, and turns to no other when its relay is gone. */
+  readonly forgetful?: boolean | undefined;
+  /** Of the trunk; the kernel's choice if absent. */
+  readonly port?: number;
 }
 
 /** A transceiver that answers every Binding request and echoes the rest. */
@@ -114,6 +132,8 @@ export class EchoTransceiver {
     const command = [ECHO, "--cluster", String(cluster), "--id", String(id), "--epoch", String(epoch)];
     if (options.realtime === true) command.push("--realtime");
     if (options.mischief === true) command.push("--mischief");
+    if (options.forgetful === true) command.push("--forgetful");
+    if (options.port !== undefined) command.push("--port", String(options.port));
     // On stdin, because everybody may read a command line.
     const secret = `${keys.id} ${keys.trunkUp.toString("hex")} ${keys.trunkDown.toString("hex")}`;
     return new EchoTransceiver(await LineProcess.start(command, options, secret));
@@ -129,5 +149,10 @@ export class EchoTransceiver {
 
   stop(): Promise<void> {
     return this.#process.stop();
+  }
+
+  /** As a process dies that was not asked. */
+  kill(): Promise<void> {
+    return this.#process.kill();
   }
 }

@@ -79,6 +79,19 @@ export class EarshotProcess {
     return new Metrics(await response.text());
   }
 
+  get pid(): number {
+    return this.#child.pid!;
+  }
+
+  /** As a host dies: at once, with everything that it has not sent. */
+  async kill(): Promise<void> {
+    const child = this.#child;
+    if (child.exitCode !== null || child.signalCode !== null) return;
+    const ended = once(child, "exit");
+    child.kill("SIGKILL");
+    await ended;
+  }
+
   /** Fails if it does not end by itself, with code 0. */
   async stop(): Promise<void> {
     const child = this.#child;

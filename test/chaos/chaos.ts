@@ -1,0 +1,51 @@
+/**
+ * Everything that can die, dies under load, and this says what it cost. Needs redis-server and, in the long form, Chromium;
+ * `npm run setup -- --tests` installs them. All of it is on loopback.
+ *
+ *   npm run chaos                     every scenario, 2,000 flows of 50 datagrams a second
+ *   npm run chaos -- --short          the short form that tests run: fewer flows, and times are reported, not judged
+ *   npm run chaos -- --only NAME      scenarios whose name has NAME in it; --flows N and --rate N change the load
+ */
+import { parseArgs } from "node:util";
+import { origin, originText } from "../../bench/report/origin.ts";
+import { type ChaosOptions, type Report, reportText } from "./scenario.ts";
+import { SCENARIOS } from "./scenarios.ts";
+
+const { values } = parseArgs({
+  options: {
+    short: { type: "boolean", default: false },
+    only: { type: "string" },
+    flows: { type: "string" },
+    rate: { type: "string", default: "50" },
+  },
+});
+const options: ChaosOptions = {
+  short: values.short,
+  flows: Number(values.flows ?? (values.short ? 200 : 2_000)),
+  rate: Number(values.rate),
+};
+
+const chosen = SCENARIOS.filter(({ name, short }) =>
+  values.only === undefined ? short || !values.short : name.includes(values.only),
+);
+if (chosen.length === 0) {
+  console.error(`no scenario is called ${values.only}; there are: ${SCENARIOS.map(({ name }) => name).join("; ")}`);
+  process.exit(2);
+}
+
+console.log(originText(origin(`npm run chaos -- ${process.argv.slice(2).join(" ")}`.trim())));
+console.log(`load     ${options.flows} flows x ${options.rate}/s${options.short ? ", short form" : ""}\n`);
+const reports: Report[] = [];
+for (const { name, run } of chosen) {
+  let report: Report;
+  try {
+    report = { scenario: name, findings: await run(options) };
+  } catch (error) {
+    report = { scenario: name, findings: [{ aim: "runs to its end", measured: String(error), ok: false }] };
+  }
+  reports.push(report);
+  console.log(reportText([report]));
+}
+const failed = reports.flatMap(({ findings }) => findings).filter(({ ok }) => !ok).length;
+console.log(`\n${failed === 0 ? "all aims reached" : `${failed} aims missed`}`);
+process.exitCode = failed === 0 ? 0 : 1;

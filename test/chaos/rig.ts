@@ -1,0 +1,170 @@
+/**
+ * A fleet under load: relays as processes, as an operator runs them, an echo transceiver, and flows with real tokens and
+ * passwords from the load generator. Everything is on loopback. Whoever opens it closes it.
+ */
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import { stringify } from "yaml";
+import { flowLines } from "../../bench/load/flow-lines.ts";
+import { buildLoadTools, EchoTransceiver, type EstablishedResult, runLoad } from "../../bench/load/load-tools.ts";
+import { keyFileText, newSecret } from "../../src/keys/key-file.ts";
+import { type DerivedKeys, deriveKeys } from "../../src/keys/key-ring.ts";
+import { KeySchedule } from "../../src/keys/key-schedule.ts";
+import { EarshotProcess } from "../kit/earshot-process.ts";
+import { eventually } from "../kit/eventually.ts";
+import { freeUdpPort } from "../kit/free-udp-port.ts";
+import type { ChaosOptions } from "./scenario.ts";
+
+const CLUSTER = 1;
+const TRANSCEIVER = 1;
+const KEY = 1;
+/** First octet of the clients' addresses: loopback needs no preparation. */
+const CLIENTS = 127;
+
+export interface ChaosRelay {
+  readonly process: EarshotProcess;
+  /** Of its one ingress. All relays of a rig have the same ingress id, as relays behind one address have. */
+  readonly port: number;
+}
+
+export interface LoadOptions {
+  readonly seconds: number;
+  /** First ask to be let in. */
+  readonly setUp?: boolean;
+  /** Each flow sends a check that often, as browsers do. */
+  readonly checkMs?: number;
+  /** From then on all flows send to this port. */
+  readonly moveAfterMs?: number;
+  readonly moveToPort?: number;
+}
+
+export interface RigOptions {
+  /** The transceiver answers no relay that asks about a path. */
+  readonly forgetful?: boolean;
+}
+
+export class ChaosRig {
+  readonly keysFile: string;
+  readonly folder: string;
+  readonly relays: ChaosRelay[] = [];
+  readonly #options: ChaosOptions;
+  readonly #rigOptions: RigOptions;
+  readonly #keys: DerivedKeys;
+  #echo: EchoTransceiver;
+  #flowsFile: string;
+  #generation = 0;
+
+  private constructor(
+    parts: { folder: string; keysFile: string; keys: DerivedKeys; echo: EchoTransceiver; flowsFile: string },
+    options: ChaosOptions,
+    rigOptions: RigOptions,
+  ) {
+    this.folder = parts.folder;
+    this.keysFile = parts.keysFile;
+    this.#keys = parts.keys;
+    this.#echo = parts.echo;
+    this.#flowsFile = parts.flowsFile;
+    this.#options = options;
+    this.#rigOptions = rigOptions;
+  }
+
+  /** Runs `body` with a transceiver and no relay yet, and takes everything down after it. */
+  static async with<Result>(
+    options: ChaosOptions,
+    rigOptions: RigOptions,
+    body: (rig: ChaosRig) => Promise<Result>,
+  ): Promise<Result> {
+    buildLoadTools();
+    const folder = mkdtempSync(path.join(os.tmpdir(), "earshot-chaos-"));
+    const secret = newSecret();
+    const keysFile = path.join(folder, "keys.json");
+    const signsFromMs = Math.floor(Date.now() / 1000) * 1000 - 1000;
+    const schedule = new KeySchedule([{ id: KEY, secret, signsFromMs, retiresMs: undefined }]);
+    writeFileSync(keysFile, keyFileText(schedule), { mode: 0o600 });
+    const keys = deriveKeys({ id: KEY, secret, signs: true });
+    const flowsFile = path.join(folder, "flows");
+    const echo = await startEcho(options, keys, flowsFile, BigInt(Date.now()), rigOptions);
+    const rig = new ChaosRig({ folder, keysFile, keys, echo, flowsFile }, options, rigOptions);
+    try {
+      return await body(rig);
+    } finally {
+      await Promise.all(rig.relays.map((relay) => relay.process.kill()));
+      await rig.#echo.stop();
+      rmSync(folder, { recursive: true });
+    }
+  }
+
+  get echo(): EchoTransceiver {
+    return this.#echo;
+  }
+
+  /** A relay that knows the transceiver and takes flows. `settings` are those of its configuration file. */
+  async startRelay(settings: Readonly<Record<string, unknown>> = {}): Promise<ChaosRelay> {
+    const port = await freeUdpPort();
+    const file = path.join(this.folder, `relay-${this.relays.length}.yaml`);
+    const config = {
+      listen: `127.0.0.1:${port}`,
+      http: "127.0.0.1:0",
+      workers: 1,
+      logLevel: "error",
+      directory: [{ id: TRANSCEIVER, address: "127.0.0.1", port: this.#echo.port }],
+      ...settings,
+    };
+    writeFileSync(file, stringify(config));
+    const relay = { process: await EarshotProcess.start("relay", "--keys", this.keysFile, "--config", file), port };
+    this.relays.push(relay);
+    await eventually(
+      "a relay that is ready",
+      () => fetch(`${relay.process.url}/readyz`),
+      ({ status }) => status === 200,
+    );
+    return relay;
+  }
+
+  /** The transceiver is killed; another process of the same id takes its port. Flows are new ones. */
+  async replaceTransceiver(): Promise<void> {
+    const { port } = this.#echo;
+    await this.#echo.kill();
+    this.#generation++;
+    this.#flowsFile = path.join(this.folder, `flows-${this.#generation}`);
+    this.#echo = await startEcho(this.#options, this.#keys, this.#flowsFile, BigInt(Date.now()), {
+      ...this.#rigOptions,
+      port,
+    });
+  }
+
+  /** Flows that were made before the transceiver was replaced that many times. */
+  flowsOf(generation: number): string {
+    return path.join(this.folder, generation === 0 ? "flows" : `flows-${generation}`);
+  }
+
+  /** All flows send to this relay, and what they send comes back. */
+  load(relay: ChaosRelay, options: LoadOptions, flowsFile = this.#flowsFile): Promise<EstablishedResult> {
+    const { seconds, setUp, checkMs, moveAfterMs, moveToPort } = options;
+    return runLoad("established", {
+      to: "127.0.0.1",
+      port: relay.port,
+      flows: flowsFile,
+      rate: this.#options.rate,
+      seconds,
+      "set-up-seconds": setUp === true ? 20 : undefined,
+      "check-ms": checkMs,
+      "move-after-ms": moveAfterMs,
+      "move-to-port": moveToPort,
+    });
+  }
+}
+
+async function startEcho(
+  { flows }: ChaosOptions,
+  keys: DerivedKeys,
+  flowsFile: string,
+  epoch: bigint,
+  options: RigOptions & { readonly port?: number },
+): Promise<EchoTransceiver> {
+  const transceiver = { cluster: CLUSTER, id: TRANSCEIVER, epoch };
+  writeFileSync(flowsFile, flowLines(flows, CLIENTS, keys, transceiver), { mode: 0o600 });
+  const { forgetful, port } = options;
+  return EchoTransceiver.start({ ...transceiver, keys, forgetful, ...(port === undefined ? {} : { port }) });
+}
