@@ -10,15 +10,18 @@ import { createLogger } from "../process/logger.ts";
 import { RelayFront } from "../process/relay-front.ts";
 import { runUntilSignal, type Service } from "../process/run.ts";
 import { TransceiverFront } from "../process/transceiver-front.ts";
+import type { BearerAuth } from "../signalling/bearer-auth.ts";
 import { FrontMetrics } from "../signalling/front-metrics.ts";
 import { listen } from "../signalling/listen.ts";
 import { buildServer } from "../signalling/server.ts";
 import { startBanner } from "./banner.ts";
+import { openAuth, signallingOptions, warnIfOpen } from "./signalling.ts";
 
 export async function start(config: Config<"start">): Promise<void> {
   const logger = createLogger(config.logLevel, "front");
   const keys = config.keys === undefined ? undefined : await KeySource.open({ file: config.keys, logger });
-  await runUntilSignal(new StartService(config, logger, keys));
+  const auth = await openAuth(config, logger);
+  await runUntilSignal(new StartService(config, logger, keys, auth));
 }
 
 class StartService implements Service {
@@ -26,12 +29,15 @@ class StartService implements Service {
   readonly #logger: Logger;
   /** Absent where the key is a random one, in memory. */
   readonly #keys: KeySource | undefined;
+  /** Absent where everybody may make calls. */
+  readonly #auth: BearerAuth | undefined;
   readonly #relay: RelayFront;
   readonly #transceivers: TransceiverFront;
   #app: FastifyInstance | undefined;
 
-  constructor(config: Config<"start">, logger: Logger, keySource: KeySource | undefined) {
+  constructor(config: Config<"start">, logger: Logger, keySource: KeySource | undefined, auth: BearerAuth | undefined) {
     this.#config = config;
+    this.#auth = auth;
     this.#logger = logger;
     this.#keys = keySource;
     const random = randomKeyRing();
@@ -67,15 +73,17 @@ class StartService implements Service {
       logger: this.#logger,
       requests: metrics.requests,
       operations: { metrics: () => metrics.text(), notReadyReasons: () => this.#notReadyReasons() },
-      calls: { service: this.#transceivers.calls, corsOrigin: config.corsOrigin, links: [] },
+      calls: signallingOptions(config, this.#transceivers.calls, this.#auth),
     });
     const http = await listen(this.#app, config.http);
+    warnIfOpen(http, this.#auth, this.#logger);
     const advertise = this.#advertise();
     process.stdout.write(startBanner({ http, engineKind, workers, ingresses, advertise }));
   }
 
   async stop(): Promise<void> {
     this.#keys?.stop();
+    this.#auth?.stop();
     await Promise.all([this.#app?.close(), this.#relay.child.stop(), this.#transceivers.stop()]);
   }
 

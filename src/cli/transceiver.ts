@@ -11,6 +11,7 @@ import { FrontMetrics } from "../signalling/front-metrics.ts";
 import { listen } from "../signalling/listen.ts";
 import { buildServer } from "../signalling/server.ts";
 import { transceiverBanner } from "./banner.ts";
+import { openAuth, signallingOptions, warnIfOpen } from "./signalling.ts";
 
 /** Where a relay listens unless told otherwise. */
 const RELAY_PORT = 3478;
@@ -20,6 +21,7 @@ export async function transceiver(config: Config<"transceiver">): Promise<void> 
   const advertise = config.advertise ?? relayOnThisHost();
   // The command line has made sure that there is one.
   const keys = await KeySource.open({ file: config.keys ?? "", logger });
+  const auth = await openAuth(config, logger);
   const front = new TransceiverFront({
     settings: config,
     keys: () => keys.ring,
@@ -45,13 +47,15 @@ export async function transceiver(config: Config<"transceiver">): Promise<void> 
           metrics: () => metrics.text(),
           notReadyReasons: async () => [await front.notReadyReason()].filter((reason) => reason !== undefined),
         },
-        calls: { service: front.calls, corsOrigin: config.corsOrigin, links: [] },
+        calls: signallingOptions(config, front.calls, auth),
       });
       const http = await listen(app, config.http);
+      warnIfOpen(http, auth, logger);
       process.stdout.write(transceiverBanner({ http, transceivers: front.directory, advertise }));
     },
     async stop() {
       keys.stop();
+      auth?.stop();
       await Promise.all([app?.close(), front.stop()]);
     },
   });

@@ -37,6 +37,10 @@ export function checkTogether(command: Command, settings: Settings, origins: Ori
   if (Array.isArray(settings.corsOrigin) && settings.corsOrigin.includes("*") && settings.corsOrigin.length > 1) {
     conflict(`${origins.corsOrigin?.name} lists * together with other origins. Give * alone, or only the others`);
   }
+  for (const key of ["jwtIssuer", "jwtAudience"] as const) {
+    if (settings[key] === undefined || settings.jwtKeys !== undefined) continue;
+    conflict(`${origins[key]?.name} is about JSON web tokens, but no key verifies any. Give --jwt-keys too`);
+  }
   if (command !== "relay") checkProcesses(command, settings as unknown as ProcessSettings);
   if (command === "transceiver") return;
   const relay = settings as unknown as RelaySettings;

@@ -145,7 +145,7 @@ function checked(key: Key, { value, origin }: Raw): unknown {
     field.fileOnly && issue.path.length > 0
       ? `${placeOf(key, issue.path)}${origin.name.slice(key.length)}`
       : origin.name;
-  const expected = issue.code === "unrecognized_keys" ? `no other keys than id, address and port` : issue.message;
+  const expected = issue.code === "unrecognized_keys" ? `no other keys than ${field.itemKeys}` : issue.message;
   const got = issue.code === "unrecognized_keys" ? issue.keys.join(", ") : show(issue.path.length > 0 ? came : value);
   throw new EarshotError(
     "CONFIG_VALUE",

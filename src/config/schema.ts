@@ -8,6 +8,7 @@ import {
   cpuList,
   fileName,
   hostAddress,
+  iceServerUrl,
   integer,
   integerOrOff,
   listOf,
@@ -17,6 +18,7 @@ import {
   optional,
   origin,
   remotePlace,
+  text,
 } from "./values.ts";
 
 export const COMMANDS = ["start", "relay", "transceiver"] as const;
@@ -46,6 +48,8 @@ export interface Field<C extends Command = Command, S extends z.ZodType = z.ZodT
   readonly list?: boolean;
   /** Lists of objects have no flag and no environment name. */
   readonly fileOnly?: boolean;
+  /** Of the objects in such a list. */
+  readonly itemKeys?: string;
   readonly default: Default | Readonly<Partial<Record<C, Default>>>;
   readonly off?: string;
   readonly help: string;
@@ -65,6 +69,12 @@ const withTransceiver = ["start", "transceiver"] as const;
 const directoryEntry = z.strictObject(
   { id: integer(1, 4294967295), address: hostAddress, port: integer(1, 65535) },
   { error: (issue) => (issue.code === "unrecognized_keys" ? undefined : "an object with id, address and port") },
+);
+
+const ICE_SERVERS = "a list of objects with url, and username and credential for TURN";
+const iceServer = z.strictObject(
+  { url: iceServerUrl, username: text.optional(), credential: text.optional() },
+  { error: (issue) => (issue.code === "unrecognized_keys" ? undefined : "an object with url") },
 );
 
 export const FIELDS = {
@@ -184,6 +194,7 @@ export const FIELDS = {
     placeholder: "[{id, address, port}]",
     list: true,
     fileOnly: true,
+    itemKeys: "id, address and port",
     default: unset("none"),
     help: "the transceivers of the cluster: id and trunk address of each",
     example: "{ id: 1, address: 10.0.0.5, port: 7000 }",
@@ -261,6 +272,57 @@ export const FIELDS = {
     help: "TCP address of page, signalling, metrics and health; port 0 lets the kernel choose",
     example: "127.0.0.1:8080",
     schema: localPlace,
+  }),
+  authTokens: field({
+    group: "HTTP",
+    commands: withTransceiver,
+    placeholder: "FILE",
+    default: unset("none: everybody who reaches the HTTP address may make calls"),
+    help: "file with bearer tokens of those who may make calls, one on each line. Read again when it changes",
+    example: "tokens.txt",
+    schema: optional(fileName),
+  }),
+  jwtKeys: field({
+    group: "HTTP",
+    commands: withTransceiver,
+    placeholder: "FILE",
+    default: unset("none"),
+    help: "file with keys that verify JSON web tokens of those who may make calls: a JWK, a JWK set, or a public key in PEM. Tokens need an exp. Read again when it changes",
+    example: "jwks.json",
+    schema: optional(fileName),
+  }),
+  jwtIssuer: field({
+    group: "HTTP",
+    commands: withTransceiver,
+    placeholder: "TEXT",
+    default: unset("any"),
+    help: "the iss that JSON web tokens have to have",
+    example: "https://login.example.org",
+    schema: optional(text),
+  }),
+  jwtAudience: field({
+    group: "HTTP",
+    commands: withTransceiver,
+    placeholder: "TEXT",
+    default: unset("any"),
+    help: "the aud that JSON web tokens have to have",
+    example: "earshot",
+    schema: optional(text),
+  }),
+  iceServers: field({
+    group: "HTTP",
+    commands: withTransceiver,
+    placeholder: "[{url, username, credential}]",
+    list: true,
+    fileOnly: true,
+    itemKeys: "url, username and credential",
+    default: unset("none: clients need none to reach an ingress"),
+    help: "STUN and TURN servers that clients are told of in Link headers, for those who can send UDP to nothing else",
+    example: "{ url: stun:stun.example.org }",
+    schema: z
+      .array(iceServer, { error: () => ICE_SERVERS })
+      .default([])
+      .describe(ICE_SERVERS),
   }),
   corsOrigin: field({
     group: "HTTP",

@@ -100,6 +100,19 @@ export const fileName: z.ZodType<string> = parsed("the name of a file", (raw) =>
   typeof raw === "string" && raw.trim() !== "" ? raw : undefined,
 );
 
+export const text: z.ZodType<string> = parsed("a text", (raw) =>
+  typeof raw === "string" && raw.trim() !== "" ? raw : undefined,
+);
+
+/** RFC 7064 and RFC 7065. */
+export const iceServerUrl: z.ZodType<string> = parsed(
+  "a STUN or TURN URL such as stun:stun.example.org or turn:turn.example.org:3478?transport=udp",
+  (raw) =>
+    typeof raw === "string" && /^(stuns?|turns?):[A-Za-z0-9.:[\]-]+(\?transport=(udp|tcp))?$/.test(raw)
+      ? raw
+      : undefined,
+);
+
 export function oneOf<const T extends string>(...choices: readonly T[]): z.ZodType<T> {
   return parsed(`one of ${choices.join(", ")}`, (raw) => choices.find((choice) => choice === raw));
 }

@@ -20,6 +20,8 @@ export interface CallRoutesOptions {
   /** Whether this is a WHIP endpoint: clients send, and get nothing but RTCP. */
   readonly ingest: boolean;
   readonly service: CallService;
+  /** Who may make calls: takes the Authorization header, and throws AUTH_*. Everybody may if absent. */
+  readonly authorize?: ((header: string | undefined) => Promise<void>) | undefined;
   /** Values of Link headers: STUN and TURN servers for clients that ask for some. */
   readonly links: readonly string[];
 }
@@ -29,7 +31,7 @@ type Located = { Params: { secret: string } };
 
 /** `app` is the scope whose prefix is the endpoint. */
 export function registerCallRoutes(app: FastifyInstance, options: CallRoutesOptions): void {
-  const { endpoint, ingest, service, links } = options;
+  const { endpoint, ingest, service, authorize, links } = options;
   const patchTypes = ingest ? [FRAGMENT_TYPE] : [FRAGMENT_TYPE, SDP_TYPE];
   const acceptPatch = patchTypes.join(", ");
   const endpointMethods = ["POST", "OPTIONS"] as const;
@@ -67,7 +69,9 @@ export function registerCallRoutes(app: FastifyInstance, options: CallRoutesOpti
     return call;
   };
 
-  app.post("", async (request, reply) => {
+  // Before the body is read: who may not call is not to send one. A Location is a secret, and needs no further proof.
+  const onRequest = async (request: FastifyRequest) => authorize?.(request.headers.authorization);
+  app.post("", { onRequest }, async (request, reply) => {
     const offerSdp = bodyOf(request, [SDP_TYPE]);
     checkOffer(offerSdp);
     const { secret, answerSdp, tag } = await service.create({ offerSdp, ingest });

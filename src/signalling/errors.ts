@@ -14,13 +14,20 @@ const STATUS: Readonly<Record<string, number>> = {
   SDP_INVALID: 400,
   SDP_UNSUPPORTED: 422,
   FRAGMENT_INVALID: 400,
-  UNAUTHORIZED: 401,
+  AUTH_REQUIRED: 401,
+  AUTH_REFUSED: 401,
   CALL_UNKNOWN: 404,
   PRECONDITION_FAILED: 412,
   PRECONDITION_REQUIRED: 428,
   OVERLOADED: 503,
   CHILD_GONE: 503,
   CHILD_SILENT: 503,
+};
+
+/** RFC 6750, section 3: who brings no token at all is told no error. */
+const CHALLENGE: Readonly<Record<string, string>> = {
+  AUTH_REQUIRED: 'Bearer realm="earshot"',
+  AUTH_REFUSED: 'Bearer realm="earshot", error="invalid_token"',
 };
 
 /** What Fastify itself refuses, by its code. */
@@ -45,6 +52,7 @@ export function handleError(error: FastifyError | Error, request: FastifyRequest
   if (known !== undefined) return reply.code(known[0]).send(errorBody(known[1], known[2]));
   if (error instanceof EarshotError) {
     const status = STATUS[error.code];
+    if (status === 401) reply.header("www-authenticate", CHALLENGE[error.code] ?? "Bearer");
     if (status === 503) reply.header("retry-after", String(OVERLOADED_RETRY_AFTER_SECONDS));
     if (status !== undefined) return reply.code(status).send(errorBody(error.code, error.message));
   }

@@ -15,7 +15,7 @@ export interface ServerOptions {
   readonly operations: Operations;
   readonly requests: FrontMetrics["requests"];
   /** Without it there is neither signalling nor page. */
-  readonly calls?: Pick<CallRoutesOptions, "service" | "links"> & {
+  readonly calls?: Pick<CallRoutesOptions, "service" | "authorize" | "links"> & {
     readonly corsOrigin: readonly string[];
   };
 }

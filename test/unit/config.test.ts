@@ -46,6 +46,11 @@ describe("defaults", () => {
       maxIdleSeconds: 600,
       maxCallSeconds: 7200,
       http: { address: "127.0.0.1", port: 8080 },
+      authTokens: undefined,
+      jwtKeys: undefined,
+      jwtIssuer: undefined,
+      jwtAudience: undefined,
+      iceServers: [],
       corsOrigin: ["*"],
       cluster: 1,
       keys: undefined,
@@ -397,6 +402,26 @@ const BAD_INPUT: readonly BadInput[] = [
     code: "CONFIG_VALUE",
     message:
       '--max-new-calls-per-second: expected off, or a whole number from 1 to 100000, got "0". Example: --max-new-calls-per-second 100',
+  },
+  {
+    what: "an issuer without keys",
+    environment: { EARSHOT_JWT_ISSUER: "https://login.example.org" },
+    code: "CONFIG_CONFLICT",
+    message: "EARSHOT_JWT_ISSUER is about JSON web tokens, but no key verifies any. Give --jwt-keys too",
+  },
+  {
+    what: "an ICE server that is a web page",
+    file: 'iceServers: [{ url: "https://example.org" }]',
+    code: "CONFIG_VALUE",
+    message:
+      'iceServers[0].url in earshot.yaml: expected a STUN or TURN URL such as stun:stun.example.org or turn:turn.example.org:3478?transport=udp, got "https://example.org". Example: iceServers: [{ url: stun:stun.example.org }]',
+  },
+  {
+    what: "an ICE server with a key that is not known",
+    file: 'iceServers: [{ url: "stun:stun.example.org", urls: [] }]',
+    code: "CONFIG_VALUE",
+    message:
+      "iceServers[0] in earshot.yaml: expected no other keys than url, username and credential, got urls. Example: iceServers: [{ url: stun:stun.example.org }]",
   },
   {
     what: "* among other origins",
