@@ -9,6 +9,7 @@
       "native/core/engine.cc",
       "native/core/flow_table.cc",
       "native/core/kept_memory.cc",
+      "native/core/lanes.cc",
       "native/core/senders.cc",
       "native/core/socket.cc",
       "native/core/stun.cc",

@@ -41,6 +41,7 @@ const strangers = new KeyRing([{ id: 1, secret: randomBytes(32), signs: true }])
 const engine = new NativeEngine({
   ingresses: [{ id: 1, address: "127.0.0.1", port: 0 }],
   trunk: { address: "127.0.0.1", port: 0 },
+  lanes: 1,
   workers: 1,
   cpus: [],
   relayId: 1,

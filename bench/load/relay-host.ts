@@ -60,6 +60,7 @@ async function open(options: RelayHostOptions, trunkPort: number): Promise<Relay
     listen: [{ id: 1, address: options.address, port: 0 }],
     trunk: { address: "127.0.0.1", port: trunkPort },
     engine,
+    lanes: workers,
     workers,
     cpus,
     keys: new KeyRing([{ id: options.key.id, secret: Buffer.from(options.key.secret, "base64"), signs: true }]),

@@ -60,15 +60,11 @@ class Wake {
   uv_async_t async_{};
 };
 
-EngineOptions read_options(const Napi::Object& in) {
-  EngineOptions options;
+// What openLanes() and an engine are told alike.
+LaneOptions read_lane_options(const Napi::Object& in) {
+  LaneOptions options;
   options.trunk = endpoint_in(in.Get("trunk"), "trunk");
-  options.workers = uint_in(in.Get("workers"), 1, kMaxWorkers, "workers");
-  options.relay_id = uint_in(in.Get("relayId"), 0, 0xffffff, "relayId");
-  options.epoch = uint64_in(in.Get("epoch"), "epoch");
-  options.cluster = static_cast<uint16_t>(uint_in(in.Get("cluster"), 0, 0xffff, "cluster"));
-  options.flows.capacity = uint_in(in.Get("flowCapacity"), 1, (1u << 24) - 2, "flowCapacity");
-  options.flows.tentative_quota = uint_in(in.Get("tentativeQuota"), 1, 1u << 24, "tentativeQuota");
+  options.lanes = uint_in(in.Get("lanes"), 1, kMaxLanes, "lanes");
   options.receive_buffer_bytes =
       static_cast<int>(uint_in(in.Get("receiveBufferBytes"), 0, 1u << 30, "receiveBufferBytes"));
   const Napi::Array ingresses = array_in(in.Get("ingresses"), 1, kMaxIngresses, "ingresses");
@@ -77,11 +73,95 @@ EngineOptions read_options(const Napi::Object& in) {
     const auto id = static_cast<uint16_t>(uint_in(each.Get("id"), 0, 0xffff, "ingress id"));
     options.ingresses.push_back({id, endpoint_in(each, "ingress")});
   }
-  const Napi::Array cpus = array_in(in.Get("cpus"), 0, kMaxWorkers, "cpus");
-  for (uint32_t i = 0; i < cpus.Length(); i++) {
-    options.cpus.push_back(static_cast<int>(uint_in(cpus.Get(i), 0, 65'535, "cpu")));
-  }
   return options;
+}
+
+// [{ publics: [fd], trunk: fd }], as openLanes() returns them
+std::vector<LaneDescriptors> lanes_in(const Napi::Value& value) {
+  std::vector<LaneDescriptors> lanes;
+  const Napi::Array in = array_in(value, 1, kMaxLanes, "lanes");
+  const auto fd_in = [](const Napi::Value& fd) { return static_cast<int>(uint_in(fd, 0, INT32_MAX, "descriptor")); };
+  for (uint32_t l = 0; l < in.Length(); l++) {
+    const Napi::Object each = object_in(in.Get(l), "lane");
+    LaneDescriptors& lane = lanes.emplace_back();
+    lane.trunk = fd_in(each.Get("trunk"));
+    const Napi::Array publics = array_in(each.Get("publics"), 1, kMaxIngresses, "publics");
+    for (uint32_t i = 0; i < publics.Length(); i++) lane.publics.push_back(fd_in(publics.Get(i)));
+  }
+  return lanes;
+}
+
+std::vector<int> cpus_in(const Napi::Value& value) {
+  std::vector<int> cpus;
+  const Napi::Array in = array_in(value, 0, kMaxWorkers, "cpus");
+  for (uint32_t i = 0; i < in.Length(); i++) {
+    cpus.push_back(static_cast<int>(uint_in(in.Get(i), 0, 65'535, "cpu")));
+  }
+  return cpus;
+}
+
+EngineOptions read_options(const Napi::Object& in) {
+  EngineOptions options;
+  LaneOptions lanes = read_lane_options(in);
+  options.ingresses = std::move(lanes.ingresses);
+  options.trunk = lanes.trunk;
+  options.lanes = lanes.lanes;
+  options.receive_buffer_bytes = lanes.receive_buffer_bytes;
+  if (!in.Get("adopted").IsUndefined()) options.adopted = lanes_in(in.Get("adopted"));
+  options.workers = uint_in(in.Get("workers"), 1, kMaxWorkers, "workers");
+  options.relay_id = uint_in(in.Get("relayId"), 0, 0xffffff, "relayId");
+  options.epoch = uint64_in(in.Get("epoch"), "epoch");
+  options.cluster = static_cast<uint16_t>(uint_in(in.Get("cluster"), 0, 0xffff, "cluster"));
+  options.flows.capacity = uint_in(in.Get("flowCapacity"), 1, (1u << 24) - 2, "flowCapacity");
+  options.flows.tentative_quota = uint_in(in.Get("tentativeQuota"), 1, 1u << 24, "tentativeQuota");
+  options.cpus = cpus_in(in.Get("cpus"));
+  return options;
+}
+
+template <class T, class Convert>
+Napi::Array array_out(Napi::Env env, const T& items, Convert convert) {
+  Napi::Array out = Napi::Array::New(env);
+  for (const auto& item : items) out.Set(out.Length(), convert(item));
+  return out;
+}
+
+Napi::Object failure_out(Napi::Env env, const Failure& failure) {
+  Napi::Object out = Napi::Object::New(env);
+  out.Set("errno", failure.error);
+  out.Set("about", failure.about);
+  return out;
+}
+
+// ({ ingresses, trunk, lanes, receiveBufferBytes }) -> { errno, about } of what went wrong, or
+// { ingressPorts, lanes: [{ publics, trunk, trunkPort }], warnings }, whose descriptors are the caller's to close.
+Napi::Value open_lanes_for(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  Lanes lanes;
+  const Failure failure = open_lanes(read_lane_options(object_in(info[0], "options")), lanes);
+  if (failure.error != 0) return failure_out(env, failure);
+  Napi::Object out = Napi::Object::New(env);
+  out.Set("ingressPorts", array_out(env, lanes.ingresses, [](const Ingress& each) { return each.endpoint.port(); }));
+  out.Set("warnings", array_out(env, lanes.warnings, [](const std::string& each) { return each; }));
+  Napi::Array lanes_out = Napi::Array::New(env);
+  for (LaneSockets& lane : lanes.lanes) {
+    Napi::Object each = Napi::Object::New(env);
+    Napi::Array publics = Napi::Array::New(env);
+    for (Fd& fd : lane.publics) publics.Set(publics.Length(), fd.release());
+    each.Set("publics", publics);
+    each.Set("trunk", lane.trunk.release());
+    each.Set("trunkPort", lane.trunk_port);
+    lanes_out.Set(lanes_out.Length(), each);
+  }
+  out.Set("lanes", lanes_out);
+  return out;
+}
+
+// ([{ publics, trunk }])
+void close_lanes(const Napi::CallbackInfo& info) {
+  for (const LaneDescriptors& lane : lanes_in(info[0])) {
+    for (const int fd : lane.publics) Fd closed(fd);
+    Fd closed(lane.trunk);
+  }
 }
 
 }  // namespace
@@ -93,6 +173,7 @@ class NativeEngine : public Napi::ObjectWrap<NativeEngine> {
                        {
                            InstanceMethod<&NativeEngine::start>("start"),
                            InstanceMethod<&NativeEngine::stop>("stop"),
+                           InstanceMethod<&NativeEngine::set_workers>("setWorkers"),
                            InstanceMethod<&NativeEngine::bound>("bound"),
                            InstanceMethod<&NativeEngine::set_keys>("setKeys"),
                            InstanceMethod<&NativeEngine::add_transceiver>("addTransceiver"),
@@ -139,32 +220,31 @@ class NativeEngine : public Napi::ObjectWrap<NativeEngine> {
   Napi::Value start(const Napi::CallbackInfo&) {
     if (wake_ == nullptr) throw Napi::Error::New(env_, "the engine has been stopped");
     if (!keys_set_) throw Napi::Error::New(env_, "setKeys() comes before start()");
-    const Engine::Failure failure = engine_->start();
+    const Failure failure = engine_->start();
     if (failure.error == 0) {
       wake_->keep_alive();
       return env_.Undefined();
     }
     close();
-    Napi::Object out = Napi::Object::New(env_);
-    out.Set("errno", failure.error);
-    out.Set("about", failure.about);
-    return out;
+    return failure_out(env_, failure);
   }
 
   void stop(const Napi::CallbackInfo&) { close(); }
 
+  // (workers, cpus) -> undefined, or { errno, about }
+  Napi::Value set_workers(const Napi::CallbackInfo& info) {
+    const unsigned workers = uint_in(info[0], 1, kMaxWorkers, "workers");
+    const Failure failure = engine_->set_workers(workers, cpus_in(info[1]));
+    return failure.error == 0 ? env_.Undefined() : failure_out(env_, failure);
+  }
+
   // { ingressPorts, trunkPorts, warnings }
   Napi::Value bound(const Napi::CallbackInfo&) {
     Napi::Object out = Napi::Object::New(env_);
-    Napi::Array ingress_ports = Napi::Array::New(env_);
-    for (const auto& ingress : engine_->ingresses()) ingress_ports.Set(ingress_ports.Length(), ingress.endpoint.port());
-    Napi::Array trunk_ports = Napi::Array::New(env_);
-    for (const uint16_t port : engine_->trunk_ports()) trunk_ports.Set(trunk_ports.Length(), port);
-    Napi::Array warnings = Napi::Array::New(env_);
-    for (const std::string& warning : engine_->warnings()) warnings.Set(warnings.Length(), warning);
-    out.Set("ingressPorts", ingress_ports);
-    out.Set("trunkPorts", trunk_ports);
-    out.Set("warnings", warnings);
+    const auto ports = array_out(env_, engine_->ingresses(), [](const Ingress& each) { return each.endpoint.port(); });
+    out.Set("ingressPorts", ports);
+    out.Set("trunkPorts", array_out(env_, engine_->trunk_ports(), [](uint16_t port) { return port; }));
+    out.Set("warnings", array_out(env_, engine_->warnings(), [](const std::string& warning) { return warning; }));
     return out;
   }
 
@@ -299,6 +379,8 @@ class NativeEngine : public Napi::ObjectWrap<NativeEngine> {
 
 static Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("Engine", NativeEngine::define(env));
+  exports.Set("openLanes", Napi::Function::New<open_lanes_for>(env, "openLanes"));
+  exports.Set("closeLanes", Napi::Function::New<close_lanes>(env, "closeLanes"));
   return exports;
 }
 

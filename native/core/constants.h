@@ -30,8 +30,11 @@ inline constexpr uint32_t kSpareFlows = 256;
 // Transceiver entries that the directory can hold; an epoch takes an entry of its own until its flows are gone.
 inline constexpr unsigned kMaxTransceivers = 4096;
 
-// Workers: trunk port ids are 8 bits, 0 is the control plane's.
-inline constexpr unsigned kMaxWorkers = 255;
+// Lanes: trunk port ids are 8 bits, 0 is the control plane's.
+inline constexpr unsigned kMaxLanes = 255;
+
+// Each worker has at least one lane.
+inline constexpr unsigned kMaxWorkers = kMaxLanes;
 
 // Local addresses that one relay can serve.
 inline constexpr unsigned kMaxIngresses = 64;

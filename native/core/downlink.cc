@@ -6,15 +6,16 @@
 
 namespace earshot {
 
-void Worker::receive_trunk() {
-  const unsigned got = receiver_.receive(trunk_.get());
+void Worker::receive_trunk(Lane& lane) {
+  const unsigned got = receiver_.receive(lane.sockets.trunk.get());
   if (got == 0) return;
+  lane.senders.follow(shared_.directory);
   counters_.add(Counter::down_received, got);
-  for (unsigned i = 0; i < got; i++) downlink(receiver_.bytes(i), receiver_.length(i), receiver_.truncated(i));
-  for (const auto& each : publics_) each->sender.flush();  // before the buffers are used again
+  for (unsigned i = 0; i < got; i++) downlink(lane, receiver_.bytes(i), receiver_.length(i), receiver_.truncated(i));
+  for (Public& each : publics_) each.sender.flush();  // before the buffers are used again
 }
 
-void Worker::downlink(const uint8_t* bytes, size_t length, bool truncated) {
+void Worker::downlink(Lane& lane, const uint8_t* bytes, size_t length, bool truncated) {
   if (truncated) return count(Counter::down_drop_truncated);
   TrunkHeader header;
   if (!read_trunk_header(bytes, length, header) || header.direction != Direction::down) {
@@ -23,13 +24,13 @@ void Worker::downlink(const uint8_t* bytes, size_t length, bool truncated) {
   const KeySet::Entry* key = keys_->find(header.key_id);
   if (key == nullptr) return count(Counter::down_drop_key);
   if (!trunk_tag_matches(bytes, length, key->trunk_down)) return count(Counter::down_drop_tag);
-  if (header.cluster != shared_.cluster || header.target_id != sender_id_ ||
+  if (header.cluster != shared_.cluster || header.target_id != lane.sender_id ||
       header.target_epoch != static_cast<uint32_t>(shared_.epoch)) {
     return count(Counter::down_drop_target);
   }
-  const Slot sender = senders_.find(header.sender_id, header.sender_epoch);
+  const Slot sender = lane.senders.find(header.sender_id, header.sender_epoch);
   if (sender == kNoSlot) return count(Counter::down_drop_sender);
-  if (!senders_.accept(sender, header.sequence)) return count(Counter::down_drop_replay);
+  if (!lane.senders.accept(sender, header.sequence)) return count(Counter::down_drop_replay);
   count(Counter::down_accepted);
 
   FrameReader reader(bytes + kTrunkHeaderBytes, bytes + length - kTrunkTagBytes, Direction::down);
@@ -70,10 +71,10 @@ void Worker::data_frame(const Frame& each, Slot sender) {
     // vouches for it.
     if (owner && kind == StunKind::success) shared_.flows.assure(flow, hash, now_);
   }
-  for (const auto& each_public : publics_) {
-    if (each_public->socket.ingress != each.path.ingress) continue;
+  for (Public& each_public : publics_) {
+    if (each_public.ingress != each.path.ingress) continue;
     if (owner) shared_.flows.seen(flow, now_);
-    return each_public->sender.append(each.path, each.payload, each.length);
+    return each_public.sender.append(each.path, each.payload, each.length);
   }
   count(Counter::frame_drop_unknown_path);  // not reached: a flow's ingress is one of ours
 }
@@ -81,7 +82,7 @@ void Worker::data_frame(const Frame& each, Slot sender) {
 // The sender may own a path that was forgotten here: the control plane is told, and asks it.
 void Worker::unknown_path(const Frame& each, uint64_t hash, Slot sender) {
   count(Counter::frame_drop_unknown_path);
-  const auto is_ours = [&](const auto& each_public) { return each_public->socket.ingress == each.path.ingress; };
+  const auto is_ours = [&](const auto& each_public) { return each_public.ingress == each.path.ingress; };
   if (std::none_of(publics_.begin(), publics_.end(), is_ours)) return;
   if (to_control_.crowded() || !unknown_paths_.take(hash, now_)) return;
   to_control_.push(static_cast<uint8_t>(FrameKind::unknown_path), sender, each.path, each.payload, 0);

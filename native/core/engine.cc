@@ -5,72 +5,67 @@
 namespace earshot {
 
 Engine::Engine(EngineOptions options, Doorbell::Bell bell, void* argument)
-    : options_(std::move(options)), shared_(options_.workers, options_.memfd, options_.flows, bell, argument) {
+    : options_(std::move(options)), shared_(options_.lanes, options_.memfd, options_.flows, bell, argument) {
   shared_.cluster = options_.cluster;
   shared_.epoch = options_.epoch;
 }
 
 Engine::~Engine() { stop(); }
 
-// ---- sockets --------------------------------------------------------------------------------------------------------
+// ---- life ---------------------------------------------------------------------------------------------------------
 
-Engine::Failure Engine::open_ingress(EngineOptions::Ingress& ingress, std::vector<Worker::Sockets>& out) {
-  if (ingress.endpoint.port() != 0) {
-    // A bind with SO_REUSEPORT would succeed on a port that another relay serves, and take half of its packets.
-    Fd probe;
-    Endpoint local;
-    if (const int error = open_udp(ingress.endpoint, {}, probe, local)) return {error, "ingress"};
-  }
-  for (Worker::Sockets& sockets : out) {
-    Fd fd;
-    Endpoint local;
-    const SocketOptions options{.reuse_port = true, .receive_buffer_bytes = options_.receive_buffer_bytes};
-    if (const int error = open_udp(ingress.endpoint, options, fd, local)) return {error, "ingress"};
-    ingress.endpoint = local;  // the first worker's socket chooses the port for all
-    sockets.publics.push_back({std::move(fd), ingress.id, local.loopback()});
+Failure Engine::take_lanes() {
+  const LaneOptions wanted{options_.ingresses, options_.trunk, options_.lanes, options_.receive_buffer_bytes};
+  Lanes taken;
+  Failure failure = options_.adopted.empty() ? open_lanes(wanted, taken) : adopt_lanes(wanted, options_.adopted, taken);
+  if (failure.error != 0) return failure;
+  options_.ingresses = std::move(taken.ingresses);
+  warnings_ = std::move(taken.warnings);
+  for (LaneSockets& sockets : taken.lanes) {
+    trunk_ports_.push_back(sockets.trunk_port);
+    const auto number = static_cast<uint32_t>(lanes_.size() + 1);
+    lanes_.push_back(std::make_unique<Lane>(Lane{std::move(sockets), options_.relay_id << 8 | number, Senders()}));
   }
   return {};
 }
 
-Engine::Failure Engine::open_trunk(std::vector<Worker::Sockets>& out) {
-  for (unsigned w = 0; w < out.size(); w++) {
-    Endpoint wanted = options_.trunk;
-    if (wanted.port() != 0) wanted.set_port(static_cast<uint16_t>(wanted.port() + w + 1));
-    Endpoint local;
-    const SocketOptions options{.reuse_port = false, .receive_buffer_bytes = options_.receive_buffer_bytes};
-    if (const int error = open_udp(wanted, options, out[w].trunk, local)) return {error, "trunk"};
-    trunk_ports_.push_back(local.port());
-  }
-  return {};
-}
-
-Engine::Failure Engine::open_sockets(std::vector<Worker::Sockets>& out) {
-  for (auto& ingress : options_.ingresses) {
-    Failure failure = open_ingress(ingress, out);
-    if (failure.error != 0) {
-      failure.about = "ingress " + std::to_string(ingress.id);
-      return failure;
-    }
-  }
-  return open_trunk(out);
-}
-
-// ---- life
-// -------------------------------------------------------------------------------------------------------------
-
-Engine::Failure Engine::start() {
+Failure Engine::start() {
   if (const int error = shared_.memory.error()) return {error, "flow table"};
-  std::vector<Worker::Sockets> sockets(options_.workers);
-  if (Failure failure = open_sockets(sockets); failure.error != 0) return failure;
-  for (unsigned w = 0; w < options_.workers; w++) {
-    const uint32_t sender_id = options_.relay_id << 8 | (w + 1);
-    workers_.push_back(std::make_unique<Worker>(w + 1, sender_id, shared_, std::move(sockets[w])));
+  if (Failure failure = take_lanes(); failure.error != 0) return failure;
+  Failure failure = start_workers(options_.workers, options_.cpus);
+  if (failure.error != 0) lanes_.clear();
+  return failure;
+}
+
+void Engine::stop() {
+  if (lanes_.empty()) return;
+  stop_workers();
+  last_public_drops_ = public_kernel_drops();
+  last_trunk_drops_ = trunk_kernel_drops();
+  lanes_.clear();
+}
+
+Failure Engine::set_workers(unsigned workers, const std::vector<int>& cpus) {
+  const unsigned before = this->workers();
+  if (before == 0) return {EINVAL, "engine"};
+  stop_workers();
+  Failure failure = start_workers(workers, cpus);
+  if (failure.error == 0) options_.cpus = cpus;
+  if (failure.error != 0) start_workers(before, options_.cpus);
+  return failure;
+}
+
+Failure Engine::start_workers(unsigned count, const std::vector<int>& cpus) {
+  if (count == 0 || count > lanes_.size()) return {EINVAL, "workers"};
+  while (desks_.size() < count) desks_.push_back(std::make_unique<Desk>());
+  for (unsigned number = 1; number <= count; number++) {
+    workers_.push_back(std::make_unique<Worker>(work_of(number, count), options_.ingresses, shared_));
   }
-  for (unsigned w = 0; w < options_.workers; w++) {
-    const int cpu = w < options_.cpus.size() ? options_.cpus[w] : -1;
+  for (unsigned w = 0; w < count; w++) {
+    const int cpu = w < cpus.size() ? cpus[w] : -1;
     bool pinned = false;
     if (const int error = workers_[w]->start(cpu, pinned)) {
-      stop();
+      stop_workers();
       return {error, "worker thread"};
     }
     if (cpu >= 0 && !pinned) {
@@ -78,25 +73,22 @@ Engine::Failure Engine::start() {
                           ": not among the CPUs that this process may use");
     }
   }
-  // The kernel reports twice what it grants, to account for its own bookkeeping.
-  const int granted = workers_[0]->least_receive_buffer() / 2;
-  if (granted < options_.receive_buffer_bytes) {
-    warnings_.push_back("receive buffers are " + std::to_string(granted) + " bytes instead of " +
-                        std::to_string(options_.receive_buffer_bytes) +
-                        ": raise net.core.rmem_max or add CAP_NET_ADMIN");
-  }
   return {};
 }
 
-void Engine::stop() {
-  if (workers_.empty()) return;
+void Engine::stop_workers() {
   for (auto& worker : workers_) worker->stop();
-  last_counters_ = counters();
   workers_.clear();
 }
 
-// ---- what the control plane decides
-// -----------------------------------------------------------------------------------
+Worker::Work Engine::work_of(unsigned number, unsigned workers) const {
+  Worker::Work work{number, desks_[number - 1].get(), {}, {}};
+  for (size_t l = number - 1; l < lanes_.size(); l += workers) work.lanes.push_back(lanes_[l].get());
+  for (size_t d = number - 1; d < desks_.size(); d += workers) work.offers.push_back(&desks_[d]->offers);
+  return work;
+}
+
+// ---- what the control plane decides -------------------------------------------------------------------------------
 
 void Engine::set_keys(const KeySet& keys) {
   auto next = std::make_unique<const KeySet>(keys);
@@ -128,11 +120,11 @@ bool Engine::end(const Path& path, Slot slot, const uint8_t ufrag[32]) {
 uint32_t Engine::expire() { return shared_.flows.expire(shared_.now()); }
 
 const QueueRecord* Engine::front(unsigned& worker) {
-  for (size_t i = 0; i < workers_.size(); i++) {
-    const size_t w = (next_worker_ + i) % workers_.size();
-    if (const QueueRecord* record = workers_[w]->to_control().front()) {
-      next_worker_ = w + 1;  // in turn, so that a flood at one worker does not starve the others
-      worker = static_cast<unsigned>(w + 1);
+  for (size_t i = 0; running() && i < desks_.size(); i++) {
+    const size_t d = (next_desk_ + i) % desks_.size();
+    if (const QueueRecord* record = desks_[d]->to_control.front()) {
+      next_desk_ = d + 1;  // in turn, so that a flood at one worker does not starve the others
+      worker = static_cast<unsigned>(d + 1);
       return record;
     }
   }
@@ -140,27 +132,31 @@ const QueueRecord* Engine::front(unsigned& worker) {
 }
 
 bool Engine::offer(unsigned worker, const Path& path, const uint8_t* bytes, size_t length) {
-  return worker >= 1 && worker <= workers_.size() && workers_[worker - 1]->offer(path, bytes, length);
+  if (!running() || worker < 1 || worker > desks_.size() || length > kBufferBytes) return false;
+  if (!desks_[worker - 1]->offers.push(0, kNoSlot, path, bytes, length)) return false;
+  workers_[(worker - 1) % workers_.size()]->wake();
+  return true;
 }
 
 std::vector<std::vector<uint64_t>> Engine::counters() const {
-  if (workers_.empty()) return last_counters_;
   std::vector<std::vector<uint64_t>> all;
-  for (const auto& worker : workers_) {
+  for (const auto& desk : desks_) {
     std::vector<uint64_t>& values = all.emplace_back(kCounters);
-    for (unsigned c = 0; c < kCounters; c++) values[c] = worker->counters().get(static_cast<Counter>(c));
+    for (unsigned c = 0; c < kCounters; c++) values[c] = desk->counters.get(static_cast<Counter>(c));
   }
   return all;
 }
 
 uint64_t Engine::public_kernel_drops() const {
-  uint64_t drops = 0;
-  for (const auto& worker : workers_) drops += worker->public_kernel_drops();
+  uint64_t drops = lanes_.empty() ? last_public_drops_ : 0;
+  for (const auto& lane : lanes_) {
+    for (const Fd& fd : lane->sockets.publics) drops += kernel_drops(fd.get());
+  }
   return drops;
 }
 uint64_t Engine::trunk_kernel_drops() const {
-  uint64_t drops = 0;
-  for (const auto& worker : workers_) drops += worker->trunk_kernel_drops();
+  uint64_t drops = lanes_.empty() ? last_trunk_drops_ : 0;
+  for (const auto& lane : lanes_) drops += kernel_drops(lane->sockets.trunk.get());
   return drops;
 }
 

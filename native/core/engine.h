@@ -1,5 +1,5 @@
-// The data plane as a whole: opens the sockets, runs the workers, and is the control thread's side of the flow table.
-// All methods are the control thread's. Knows nothing of Node.
+// The data plane as a whole: has the lanes, runs the workers on them, and is the control thread's side of the flow
+// table. All methods are the control thread's. Knows nothing of Node.
 #pragma once
 
 #include <cstdint>
@@ -13,15 +13,13 @@
 namespace earshot {
 
 struct EngineOptions {
-  struct Ingress {
-    uint16_t id;
-    Endpoint endpoint;
-  };
   std::vector<Ingress> ingresses;
-  Endpoint trunk;  // worker w binds its port + w, or any port if it is 0
-  unsigned workers = 1;
-  std::vector<int> cpus;  // one for each worker, or none
-  uint32_t relay_id = 0;  // 24 bits
+  Endpoint trunk;  // lane l binds its port + l, or any port if it is 0
+  unsigned lanes = 1;
+  std::vector<LaneDescriptors> adopted;  // lanes that are open already, as many as `lanes`; none = open them
+  unsigned workers = 1;                  // at most as many as lanes
+  std::vector<int> cpus;                 // one for each worker, or none
+  uint32_t relay_id = 0;                 // 24 bits
   uint64_t epoch = 0;
   uint16_t cluster = 0;
   FlowTable::Options flows{};
@@ -31,12 +29,6 @@ struct EngineOptions {
 
 class Engine {
  public:
-  // Why start() failed: an errno, and what it was about.
-  struct Failure {
-    int error = 0;
-    std::string about;
-  };
-
   Engine(EngineOptions options, Doorbell::Bell bell, void* argument);
   ~Engine();
 
@@ -45,8 +37,13 @@ class Engine {
   void stop();
   bool running() const { return !workers_.empty(); }
 
-  const std::vector<EngineOptions::Ingress>& ingresses() const { return options_.ingresses; }
-  const std::vector<uint16_t>& trunk_ports() const { return trunk_ports_; }
+  // Stops the workers and starts as many as asked on the same lanes; meanwhile the kernel queues what comes. If they
+  // cannot be started, goes on with as many as before. Only while running.
+  Failure set_workers(unsigned workers, const std::vector<int>& cpus);
+  unsigned workers() const { return static_cast<unsigned>(workers_.size()); }
+
+  const std::vector<Ingress>& ingresses() const { return options_.ingresses; }
+  const std::vector<uint16_t>& trunk_ports() const { return trunk_ports_; }  // of each lane
   const std::vector<std::string>& warnings() const { return warnings_; }
 
   void set_keys(const KeySet& keys);
@@ -64,30 +61,35 @@ class Engine {
   FlowTable::Counts flow_counts() const { return shared_.flows.counts(); }
   size_t flow_table_bytes() const { return shared_.flows.bytes(); }
 
-  // The next record of any worker, in turn, with its worker's number; null if there is none. Answers the doorbell.
+  // The next record at any desk, in turn, with its worker's number; null if there is none. Answers the doorbell.
   void answer_doorbell() { shared_.doorbell.answer(); }
   const QueueRecord* front(unsigned& worker);
-  void pop(unsigned worker) { workers_[worker - 1]->to_control().pop(); }
+  void pop(unsigned worker) { desks_[worker - 1]->to_control.pop(); }
   bool offer(unsigned worker, const Path& path, const uint8_t* bytes, size_t length);
 
-  // Stay readable after stop().
+  // Of every worker number that ever was. Stay readable after stop().
   std::vector<std::vector<uint64_t>> counters() const;
   uint64_t public_kernel_drops() const;
   uint64_t trunk_kernel_drops() const;
 
  private:
-  Failure open_sockets(std::vector<Worker::Sockets>& out);
-  Failure open_ingress(EngineOptions::Ingress& ingress, std::vector<Worker::Sockets>& out);
-  Failure open_trunk(std::vector<Worker::Sockets>& out);
+  Failure take_lanes();
+  Failure start_workers(unsigned count, const std::vector<int>& cpus);
+  void stop_workers();
+  // Of what is dealt out by turns, lanes and desks: worker 1 has the first, the (workers + 1)th and so on.
+  Worker::Work work_of(unsigned number, unsigned workers) const;
 
   EngineOptions options_;
   Shared shared_;
   std::unique_ptr<const KeySet> keys_;  // the published one
+  std::vector<std::unique_ptr<Lane>> lanes_;
+  std::vector<std::unique_ptr<Desk>> desks_;
   std::vector<std::unique_ptr<Worker>> workers_;
-  size_t next_worker_ = 0;
+  size_t next_desk_ = 0;
   std::vector<uint16_t> trunk_ports_;
   std::vector<std::string> warnings_;
-  std::vector<std::vector<uint64_t>> last_counters_;
+  uint64_t last_public_drops_ = 0;
+  uint64_t last_trunk_drops_ = 0;
 };
 
 }  // namespace earshot

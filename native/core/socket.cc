@@ -66,17 +66,21 @@ int open_udp(const Endpoint& bind_to, const SocketOptions& options, Fd& out, End
     set(SOL_SOCKET, SO_RCVBUF, options.receive_buffer_bytes);  // without CAP_NET_ADMIN: capped by rmem_max
   }
   if (bind(fd.get(), reinterpret_cast<const sockaddr*>(&bind_to.address), bind_to.length) != 0) return errno;
-  local = bind_to;
-  socklen_t length = sizeof local.address;
-  if (getsockname(fd.get(), reinterpret_cast<sockaddr*>(&local.address), &length) != 0) return errno;
+  if (const int error = local_endpoint(fd.get(), local)) return error;
   out = std::move(fd);
   return 0;
 }
 
-int receive_buffer_bytes(int fd) {
+int local_endpoint(int fd, Endpoint& out) {
+  out = Endpoint{};
+  out.length = sizeof out.address;
+  return getsockname(fd, reinterpret_cast<sockaddr*>(&out.address), &out.length) == 0 ? 0 : errno;
+}
+
+int granted_receive_buffer(int fd) {
   int bytes = 0;
   socklen_t length = sizeof bytes;
-  return getsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, &length) == 0 ? bytes : 0;
+  return getsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, &length) == 0 ? bytes / 2 : 0;
 }
 
 uint32_t kernel_drops(int fd) {

@@ -34,6 +34,12 @@ class Fd {
   Fd& operator=(const Fd&) = delete;
   ~Fd();
   int get() const { return fd_; }
+  // Gives the descriptor away.
+  int release() {
+    const int fd = fd_;
+    fd_ = -1;
+    return fd;
+  }
 
  private:
   int fd_ = -1;
@@ -47,8 +53,11 @@ struct SocketOptions {
 // Opens and binds. Returns 0 or an errno. On success `local` carries the port that the kernel chose.
 int open_udp(const Endpoint& bind_to, const SocketOptions& options, Fd& out, Endpoint& local);
 
-// What the kernel granted of a receive buffer, in bytes as SO_RCVBUF reports them.
-int receive_buffer_bytes(int fd);
+// Where it is bound. Returns 0 or an errno.
+int local_endpoint(int fd, Endpoint& out);
+
+// What the kernel granted of a receive buffer, in bytes as they were asked for: SO_RCVBUF reports the double.
+int granted_receive_buffer(int fd);
 
 // Datagrams that the kernel dropped on this socket. SO_RXQ_OVFL would report them only with a later datagram.
 uint32_t kernel_drops(int fd);

@@ -1,5 +1,7 @@
 #include "trunk_sender.h"
 
+#include <time.h>
+
 #include <algorithm>
 
 #include "socket.h"
@@ -13,7 +15,8 @@ TrunkSender::TrunkSender(const Identity& identity, Counters& counters)
       messages_(new mmsghdr[kTrunkDatagrams]()),
       vectors_(new iovec[kTrunkDatagrams]()),
       open_(new uint16_t[kMaxTransceivers + 1]),
-      targets_(new Target[kMaxTransceivers + 1]()) {
+      targets_(new Target[kMaxTransceivers + 1]()),
+      highest_sequence_(first_sequence()) {
   std::fill_n(open_.get(), kMaxTransceivers + 1, kNone);
   for (unsigned i = 0; i < kTrunkDatagrams; i++) {
     vectors_[i].iov_base = datagrams_[i].bytes;
@@ -21,6 +24,12 @@ TrunkSender::TrunkSender(const Identity& identity, Counters& counters)
     messages_[i].msg_hdr.msg_iovlen = 1;
     messages_[i].msg_hdr.msg_name = &datagrams_[i].to;
   }
+}
+
+uint64_t TrunkSender::first_sequence() {
+  timespec time;
+  clock_gettime(CLOCK_BOOTTIME, &time);
+  return static_cast<uint64_t>(time.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(time.tv_nsec);
 }
 
 uint64_t TrunkSender::next_sequence(Slot slot, const TransceiverSlot& to) {

@@ -56,15 +56,18 @@ class TrunkSender {
   std::unique_ptr<iovec[]> vectors_;
   std::unique_ptr<uint16_t[]> open_;  // by slot: the datagram that takes frames, or kNone
   // By slot. A sequence never repeats for the same transceiver and epoch, even if it comes back in another slot:
-  // whoever is new in a slot goes on from the highest sequence of all.
+  // whoever is new in a slot goes on from the highest sequence of all. Nor does it with the next worker on this lane,
+  // in this process or, under the same epoch, in one that replaces it: each begins at the nanoseconds since the host
+  // has booted, which nobody who used a sequence for every datagram can have reached before.
   struct Target {
     uint64_t epoch = 0;
     uint64_t sequence = 0;  // the last used
     uint32_t id = 0;
   };
   std::unique_ptr<Target[]> targets_;
-  uint64_t highest_sequence_ = 0;
+  uint64_t highest_sequence_;
 
+  static uint64_t first_sequence();
   uint64_t next_sequence(Slot slot, const TransceiverSlot& to);
 };
 

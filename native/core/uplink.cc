@@ -6,19 +6,19 @@
 
 namespace earshot {
 
-void Worker::receive_public(const Public& from) {
-  const unsigned got = receiver_.receive(from.socket.fd.get());
+void Worker::receive_public(int fd, const Public& from) {
+  const unsigned got = receiver_.receive(fd);
   if (got == 0) return;
   counters_.add(Counter::up_received, got);
   for (unsigned i = 0; i < got; i++) {
     Datagram& datagram = batch_[i];
     datagram.bytes = receiver_.bytes(i);
     datagram.length = receiver_.length(i);
-    datagram.path = path_of(receiver_.source(i), from.socket.ingress);
+    datagram.path = path_of(receiver_.source(i), from.ingress);
     datagram.hash = shared_.flows.hash_path(datagram.path);
     shared_.flows.prefetch(datagram.hash);
   }
-  for (unsigned i = 0; i < got; i++) uplink(batch_[i], from.socket.loopback, receiver_.truncated(i));
+  for (unsigned i = 0; i < got; i++) uplink(batch_[i], from.loopback, receiver_.truncated(i));
 }
 
 void Worker::uplink(const Datagram& datagram, bool from_loopback, bool truncated) {
@@ -85,14 +85,18 @@ bool Worker::forward(Slot slot, const Datagram& datagram, bool copy) {
 
 // Binding requests that the control plane has made room for. They have been counted as received when they came.
 void Worker::receive_offers() {
+  for (Queue* offers : work_.offers) receive_offers(*offers);
+}
+
+void Worker::receive_offers(Queue& offers) {
   // At most a queue's worth: the control thread may go on filling it.
   for (unsigned i = 0; i < kQueueRecords; i++) {
-    const QueueRecord* record = offers_.front();
+    const QueueRecord* record = offers.front();
     if (record == nullptr) return;
     count(Counter::up_reoffered);
     const Datagram datagram{record->payload, record->length, record->path, shared_.flows.hash_path(record->path)};
     uplink_request(datagram, read_stun(datagram.bytes, datagram.length), true);
-    offers_.pop();
+    offers.pop();
   }
 }
 

@@ -5,32 +5,39 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
-#include <iterator>
 #include <string>
 #include <utility>
 
 namespace earshot {
 namespace {
 
-// What an epoll event is about: a public socket's index, or one of these.
-constexpr uint32_t kTrunk = 0xfffffffe;
-constexpr uint32_t kWake = 0xffffffff;
+// What an epoll event is about: an index of sources_, or this.
+constexpr uint32_t kWake = UINT32_MAX;
+
+// Sockets that one turn looks after at most; what else is ready is there in the next.
+constexpr int kEvents = 64;
 
 }  // namespace
 
-Worker::Worker(unsigned number, uint32_t sender_id, Shared& shared, Sockets sockets)
-    : number_(number),
-      sender_id_(sender_id),
+Worker::Worker(Work work, const std::vector<Ingress>& ingresses, Shared& shared)
+    : work_(std::move(work)),
       shared_(shared),
-      trunk_(std::move(sockets.trunk)),
+      counters_(work_.desk->counters),
+      to_control_(work_.desk->to_control),
       batch_(new Datagram[kBatch]()),
-      trunk_sender_({shared.cluster, sender_id, shared.epoch}, counters_) {
-  for (PublicSocket& socket : sockets.publics) {
-    publics_.push_back(std::make_unique<Public>(std::move(socket), counters_));
+      trunk_sender_({shared.cluster, work_.lanes[0]->sender_id, shared.epoch}, counters_) {
+  const LaneSockets& home = work_.lanes[0]->sockets;
+  publics_.reserve(ingresses.size());
+  for (size_t i = 0; i < ingresses.size(); i++) {
+    publics_.push_back(
+        {ingresses[i].id, ingresses[i].endpoint.loopback(), ClientSender(home.publics[i].get(), counters_)});
   }
-  trunk_sender_.use(trunk_.get());
+  trunk_sender_.use(home.trunk.get());
+  for (Lane* lane : work_.lanes) {
+    for (size_t i = 0; i < ingresses.size(); i++) sources_.push_back({lane, i});
+    sources_.push_back({lane, Source::kTrunk});
+  }
 }
 
 Worker::~Worker() { stop(); }
@@ -40,16 +47,12 @@ int Worker::start(int cpu, bool& pinned) {
   wake_ = Fd(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
   epoll_ = Fd(epoll_create1(EPOLL_CLOEXEC));
   if (wake_.get() < 0 || epoll_.get() < 0) return errno;
-  const auto watch = [&](int fd, uint32_t what) {
-    epoll_event event{};
-    event.events = EPOLLIN;
-    event.data.u32 = what;
-    return epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) == 0;
-  };
-  for (uint32_t i = 0; i < publics_.size(); i++) {
-    if (!watch(publics_[i]->socket.fd.get(), i)) return errno;
+  for (uint32_t i = 0; i < sources_.size(); i++) {
+    const auto& [lane, which] = sources_[i];
+    const Fd& fd = which == Source::kTrunk ? lane->sockets.trunk : lane->sockets.publics[which];
+    if (const int error = watch(fd.get(), i)) return error;
   }
-  if (!watch(trunk_.get(), kTrunk) || !watch(wake_.get(), kWake)) return errno;
+  if (const int error = watch(wake_.get(), kWake)) return error;
 
   // Signals belong to the process's main thread.
   sigset_t all, before;
@@ -63,7 +66,7 @@ int Worker::start(int cpu, bool& pinned) {
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
   if (error != 0) return error;
   started_ = true;
-  pthread_setname_np(thread_, ("earshot-w" + std::to_string(number_)).c_str());
+  pthread_setname_np(thread_, ("earshot-w" + std::to_string(work_.number)).c_str());
   if (cpu >= 0) {
     cpu_set_t set;
     CPU_ZERO(&set);
@@ -81,45 +84,34 @@ void Worker::stop() {
   started_ = false;
 }
 
-bool Worker::offer(const Path& path, const uint8_t* bytes, size_t length) {
-  if (length > kBufferBytes || !offers_.push(0, kNoSlot, path, bytes, length)) return false;
-  eventfd_write(wake_.get(), 1);
-  return true;
-}
+void Worker::wake() { eventfd_write(wake_.get(), 1); }
 
-uint64_t Worker::public_kernel_drops() const {
-  uint64_t drops = 0;
-  for (const auto& each : publics_) drops += kernel_drops(each->socket.fd.get());
-  return drops;
-}
-uint64_t Worker::trunk_kernel_drops() const { return kernel_drops(trunk_.get()); }
-
-int Worker::least_receive_buffer() const {
-  int least = receive_buffer_bytes(trunk_.get());
-  for (const auto& each : publics_) least = std::min(least, receive_buffer_bytes(each->socket.fd.get()));
-  return least;
+int Worker::watch(int fd, uint32_t what) {
+  epoll_event event{};
+  event.events = EPOLLIN;
+  event.data.u32 = what;
+  return epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) == 0 ? 0 : errno;
 }
 
 // ---- the worker's thread --------------------------------------------------------------------------------------------
 
 void Worker::run() {
-  epoll_event events[kMaxIngresses + 2];
+  epoll_event events[kEvents];
+  begin_batch();
+  receive_offers();  // what earlier workers have left
+  trunk_sender_.flush();
+  end_batch();
   while (!stopping_.load(std::memory_order_acquire)) {
-    const int ready = epoll_wait(epoll_.get(), events, static_cast<int>(std::size(events)), -1);
+    const int ready = epoll_wait(epoll_.get(), events, kEvents, -1);
     begin_batch();
     for (int i = 0; i < ready; i++) {
-      switch (events[i].data.u32) {
-        case kTrunk:
-          receive_trunk();
-          break;
-        case kWake:
-          eventfd_t ignored;
-          eventfd_read(wake_.get(), &ignored);
-          receive_offers();
-          break;
-        default:
-          receive_public(*publics_[events[i].data.u32]);
+      if (events[i].data.u32 != kWake) {
+        receive(sources_[events[i].data.u32]);
+        continue;
       }
+      eventfd_t ignored;
+      eventfd_read(wake_.get(), &ignored);
+      receive_offers();
     }
     trunk_sender_.flush();
     end_batch();
@@ -127,13 +119,18 @@ void Worker::run() {
 }
 
 void Worker::begin_batch() {
-  shared_.quiescence.begin(number_ - 1);
+  shared_.quiescence.begin(work_.number - 1);
   now_ = shared_.now();
   keys_ = shared_.keys.load(std::memory_order_seq_cst);
-  senders_.follow(shared_.directory);
   trunk_sender_.begin(*keys_);
 }
 
-void Worker::end_batch() { shared_.quiescence.end(number_ - 1); }
+void Worker::receive(const Source& source) {
+  const auto& [lane, which] = source;
+  if (which == Source::kTrunk) return receive_trunk(*lane);
+  receive_public(lane->sockets.publics[which].get(), publics_[which]);
+}
+
+void Worker::end_batch() { shared_.quiescence.end(work_.number - 1); }
 
 }  // namespace earshot

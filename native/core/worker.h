@@ -1,5 +1,9 @@
-// A worker: one thread that forwards. It owns its sockets, buffers and counters, and shares the flow table, the
-// directory and the keys with the others. Read worker.cc, then uplink.cc or downlink.cc: that is a packet's way.
+// A worker: one thread that forwards. It reads every socket of its lanes, and sends from those of its first one, so
+// that what it packs is not spread over many. It owns its buffers, and shares the flow table, the directory and the
+// keys with the others. Read worker.cc, then uplink.cc or downlink.cc: that is a packet's way.
+//
+// Workers come and go with their number. What must outlive them is in lanes (sockets, replay windows) and desks
+// (queues, counters), which are handed from one set of workers to the next while no worker runs.
 //
 // It must never allocate, lock, log or call into JavaScript once run() has begun.
 #pragma once
@@ -13,6 +17,7 @@
 
 #include "client_sender.h"
 #include "counters.h"
+#include "lanes.h"
 #include "queue.h"
 #include "receiver.h"
 #include "senders.h"
@@ -24,20 +29,31 @@
 
 namespace earshot {
 
+// A lane in use: its sockets, its port id on the trunk, and who has sent to that.
+struct Lane {
+  LaneSockets sockets;
+  uint32_t sender_id;  // relay id << 8 | number of the lane, from 1
+  Senders senders;
+};
+
+// What stands between a worker and the control thread. One for each number of a worker that ever was.
+struct Desk {
+  Counters counters;  // written by the worker
+  Queue to_control;   // the worker produces, the control thread consumes
+  Queue offers;       // the other way round
+};
+
 class Worker {
  public:
-  struct PublicSocket {
-    Fd fd;
-    uint16_t ingress;
-    bool loopback;
-  };
-  struct Sockets {
-    std::vector<PublicSocket> publics;  // one for each ingress
-    Fd trunk;
+  // What a worker works on. The engine owns it all.
+  struct Work {
+    unsigned number;  // from 1
+    Desk* desk;
+    std::vector<Lane*> lanes;    // at least one; the first is the one that it sends from
+    std::vector<Queue*> offers;  // its desk's, and those of desks whose workers are gone
   };
 
-  // `number` counts from 1.
-  Worker(unsigned number, uint32_t sender_id, Shared& shared, Sockets sockets);
+  Worker(Work work, const std::vector<Ingress>& ingresses, Shared& shared);
   ~Worker();
   Worker(const Worker&) = delete;
   Worker& operator=(const Worker&) = delete;
@@ -45,15 +61,10 @@ class Worker {
   // ---- control thread ---------------------------------------------------------------------------------------------
   // Returns 0 or an errno. A `cpu` below 0 leaves the thread unpinned; `pinned` says whether pinning worked.
   int start(int cpu, bool& pinned);
+  // Everything that it has read has been sent or queued when this returns.
   void stop();
-  // Records for the control plane; the caller is their only consumer.
-  Queue& to_control() { return to_control_; }
-  // Hands a datagram back to be looked up again. False when the queue is full.
-  bool offer(const Path& path, const uint8_t* bytes, size_t length);
-  const Counters& counters() const { return counters_; }
-  uint64_t public_kernel_drops() const;
-  uint64_t trunk_kernel_drops() const;
-  int least_receive_buffer() const;
+  // There is something new in one of its offers.
+  void wake();
 
  private:
   struct Datagram {
@@ -63,27 +74,36 @@ class Worker {
     uint64_t hash;
   };
   struct Public {
-    PublicSocket socket;
+    uint16_t ingress;
+    bool loopback;
     ClientSender sender;
-    Public(PublicSocket&& s, Counters& counters) : socket(std::move(s)), sender(socket.fd.get(), counters) {}
+  };
+  // A socket that it reads: of a lane, and there a public one (which) or the trunk's.
+  struct Source {
+    static constexpr size_t kTrunk = SIZE_MAX;
+    Lane* lane;
+    size_t which;
   };
 
   void run();
+  int watch(int fd, uint32_t what);
   void begin_batch();
+  void receive(const Source& source);
   void end_batch();
 
   // uplink.cc
-  void receive_public(const Public& from);
+  void receive_public(int fd, const Public& from);
   void uplink(const Datagram& datagram, bool from_loopback, bool truncated);
   void uplink_stun(const Datagram& datagram);
   void uplink_request(const Datagram& datagram, const StunView& stun, bool offered);
   bool forward_request(const Datagram& datagram, const StunView& stun);
   bool forward(Slot slot, const Datagram& datagram, bool copy = false);
   void receive_offers();
+  void receive_offers(Queue& offers);
 
   // downlink.cc
-  void receive_trunk();
-  void downlink(const uint8_t* bytes, size_t length, bool truncated);
+  void receive_trunk(Lane& lane);
+  void downlink(Lane& lane, const uint8_t* bytes, size_t length, bool truncated);
   void frame(const Frame& frame, Slot sender);
   void data_frame(const Frame& frame, Slot sender);
   void unknown_path(const Frame& frame, uint64_t hash, Slot sender);
@@ -91,22 +111,19 @@ class Worker {
 
   void count(Counter counter) { counters_.add(counter); }
 
-  const unsigned number_;
-  const uint32_t sender_id_;
+  const Work work_;
   Shared& shared_;
-  Fd trunk_;
+  Counters& counters_;
+  Queue& to_control_;
   Fd wake_;
   Fd epoll_;
-  std::vector<std::unique_ptr<Public>> publics_;
+  std::vector<Public> publics_;  // by ingress
+  std::vector<Source> sources_;
 
-  Counters counters_;
   Receiver receiver_;
   std::unique_ptr<Datagram[]> batch_;
   TrunkSender trunk_sender_;
-  Senders senders_;
   UnknownPaths unknown_paths_;
-  Queue to_control_;  // this worker produces, the control thread consumes
-  Queue offers_;      // the other way round
 
   const KeySet* keys_ = nullptr;  // of this batch
   Tick now_ = 0;                  // of this batch

@@ -21,6 +21,7 @@ export async function relay(config: Config<"relay">): Promise<void> {
   const relay = new Relay({
     listen: expandListen(config.listen, config.ingressId),
     trunk: config.trunk,
+    lanes: config.lanes,
     workers: config.workers,
     cpus: config.cpus,
     engine: config.engine,

@@ -1,6 +1,6 @@
 /**
  * Settings that are each valid and do not go together. Reads parsed settings; the one thing it changes is a default
- * that has to follow another setting (`workers`).
+ * that has to follow another setting (`workers`, `lanes`).
  */
 import { EarshotError } from "../earshot-error.ts";
 import { type AddressPort, addressFamily, formatAddressPort, isLoopback } from "./address-port.ts";
@@ -16,6 +16,7 @@ type Origins = Partial<Record<Key, Origin>>;
 interface RelaySettings {
   readonly engine: "native" | "js";
   workers: number;
+  lanes: number;
   readonly cpus: readonly number[];
   readonly trunk: AddressPort;
   readonly directory: readonly (AddressPort & { readonly id: number })[];
@@ -45,6 +46,7 @@ export function checkTogether(command: Command, settings: Settings, origins: Ori
   if (command === "transceiver") return;
   const relay = settings as unknown as RelaySettings;
   checkWorkers(relay, origins, machine);
+  checkLanes(relay, origins);
   checkTrunkPorts(relay);
   if (command === "relay") checkDirectory(relay);
 }
@@ -63,11 +65,11 @@ function checkProcesses(command: Command, { id, processes, trunk }: ProcessSetti
   }
 }
 
-/** The control plane binds the trunk's port, worker w the one w above. */
-function checkTrunkPorts({ trunk, workers }: RelaySettings): void {
-  if (trunk.port === 0 || trunk.port + workers <= MAX_PORT) return;
+/** The control plane binds the trunk's port, lane l the one l above. */
+function checkTrunkPorts({ trunk, lanes }: RelaySettings): void {
+  if (trunk.port === 0 || trunk.port + lanes <= MAX_PORT) return;
   conflict(
-    `the trunk's ports start at ${trunk.port} and need ${workers} more, past ${MAX_PORT}. Start lower with --trunk`,
+    `the trunk's ports start at ${trunk.port} and need ${lanes} more, past ${MAX_PORT}. Start lower with --trunk`,
   );
 }
 
@@ -94,6 +96,19 @@ function checkWorkers(relay: RelaySettings, origins: Origins, machine: Machine):
     );
   }
   relay.workers = relay.cpus.length;
+}
+
+function checkLanes(relay: RelaySettings, origins: Origins): void {
+  const given = origins.lanes?.kind !== "default";
+  const lanes = origins.lanes?.name;
+  if (relay.engine === "js") {
+    if (given && relay.lanes > 1) conflict(`${lanes} is ${relay.lanes}, but the js engine has one lane. Leave it out`);
+    relay.lanes = 1;
+  } else if (given && relay.lanes < relay.workers) {
+    conflict(`${lanes} is ${relay.lanes}, but ${relay.workers} workers need a lane each. Give at least as many`);
+  } else {
+    relay.lanes = Math.max(relay.lanes, relay.workers);
+  }
 }
 
 function checkDirectory({ trunk, directory }: RelaySettings): void {

@@ -129,6 +129,16 @@ export const FIELDS = {
     example: "2",
     schema: integer(1, 255),
   }),
+  lanes: field({
+    group: "Relay",
+    commands: withRelay,
+    placeholder: "N",
+    unit: "sets of sockets",
+    default: { text: "allowed CPUs, at least the number of workers", value: ({ parallelism }) => parallelism },
+    help: "sets of sockets that the workers share: fixed while the relay runs, so the most workers that it can be given. Each has a trunk port",
+    example: "4",
+    schema: integer(1, 255),
+  }),
   cpus: field({
     group: "Relay",
     commands: withRelay,

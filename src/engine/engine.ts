@@ -12,14 +12,27 @@ export interface Ingress {
   readonly port: number;
 }
 
+/** The sockets of a lane as open descriptors: one public socket for each ingress, in their order, and the trunk's. */
+export interface LaneDescriptors {
+  readonly publics: readonly number[];
+  readonly trunk: number;
+}
+
 export interface EngineOptions {
   readonly ingresses: readonly Ingress[];
-  /** Local address of the trunk; worker w binds `port + w` (w from 1), or a port of the kernel's choice if `port` is 0. */
+  /** Local address of the trunk; lane l binds `port + l` (l from 1), or a port of the kernel's choice if `port` is 0. */
   readonly trunk: { readonly address: string; readonly port: number };
+  /** Sets of sockets, fixed for the engine's life; at least as many as workers. Worker w of W has lanes w, w + W, ... */
+  readonly lanes: number;
+  /**
+   * Lanes that somebody has opened already, as many as `lanes` says, for these ingresses and this trunk address. The engine
+   * duplicates the descriptors; they stay the caller's to close. Only where `capabilities.adoptsLanes`.
+   */
+  readonly adopted?: readonly LaneDescriptors[];
   readonly workers: number;
   /** CPU number for each worker, or none to leave them unpinned. */
   readonly cpus: readonly number[];
-  /** 24 bits; worker w is sender `relayId << 8 | w`. */
+  /** 24 bits; lane l is sender `relayId << 8 | l`. */
   readonly relayId: number;
   /** Start time of this relay in ms since 1970; its low 32 bits are never 0. */
   readonly epoch: bigint;
@@ -33,6 +46,8 @@ export interface EngineOptions {
 export interface EngineCapabilities {
   /** Most workers that the engine can run. */
   readonly maxWorkers: number;
+  /** Whether it can forward on sockets that somebody else has opened. */
+  readonly adoptsLanes: boolean;
   readonly pinning: boolean;
   /** Whether the kernel's own drops can be read. */
   readonly kernelDrops: boolean;
@@ -114,9 +129,18 @@ export interface Engine {
   /** Stops forwarding and closes every socket. Safe to call twice. */
   stop(): Promise<void>;
 
+  /**
+   * From now on `workers` of them, on the same lanes: no socket is closed and no datagram lost, the kernel queues what comes
+   * in between. `cpus` as in the options. Throws an `EarshotError` ENGINE_WORKERS if that many are more than lanes or
+   * than the engine can have, and goes on with as many as before.
+   */
+  setWorkers(workers: number, cpus: readonly number[]): Promise<void>;
+  /** 0 while it does not run. */
+  readonly workers: number;
+
   /** The ingresses as bound, with the ports that the kernel chose. */
   readonly ingresses: readonly Ingress[];
-  /** Trunk port of each worker, worker 1 first. */
+  /** Trunk port of each lane, lane 1 first. */
   readonly trunkPorts: readonly number[];
 
   /** What was asked for and could not be had (pinning, buffers), in words. Known after `start`. */
@@ -156,7 +180,7 @@ export interface Engine {
 
   flow(path: Buffer): FlowInfo | undefined;
   flowCounts(): FlowCounts;
-  /** Counters in the order of WORKER_COUNTERS, one array for each worker. */
+  /** Counters in the order of WORKER_COUNTERS, one array for each worker number that ever was; never reset. */
   counters(): readonly Float64Array[];
   /** Datagrams dropped by the kernel for want of buffer: public sockets, trunk sockets. */
   kernelDrops(): { readonly public: number; readonly trunk: number } | undefined;

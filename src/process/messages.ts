@@ -92,6 +92,7 @@ export type TransceiverEvents = {
 export interface RelayInit extends CommonInit {
   readonly listen: readonly Ingress[];
   readonly engine: "native" | "js";
+  readonly lanes: number;
   readonly workers: number;
   readonly cpus: readonly number[];
   readonly flowCapacity: number;

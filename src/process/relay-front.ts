@@ -38,6 +38,7 @@ export class RelayFront {
         // After a restart the very ports of before, chosen by the kernel or not: clients keep sending there.
         listen: this.#ingresses ?? expandListen(config.listen, config.ingressId),
         engine: config.engine,
+        lanes: config.lanes,
         workers: config.workers,
         cpus: config.cpus,
         flowCapacity: config.flowCapacity,

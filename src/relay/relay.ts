@@ -43,10 +43,11 @@ import { UfragPaths } from "./ufrag-paths.ts";
 
 export interface RelayOptions {
   readonly listen: readonly Ingress[];
-  /** The control plane binds this port, worker w the one w above; 0 lets the kernel choose them all. */
+  /** The control plane binds this port, lane l the one l above; 0 lets the kernel choose them all. */
   readonly trunk: { readonly address: string; readonly port: number };
   readonly engine: "native" | "js";
-  /** The js engine has one, whatever is asked. */
+  /** Sets of sockets, at least as many as workers. The js engine has one of either, whatever is asked. */
+  readonly lanes: number;
   readonly workers: number;
   /** CPU number for each worker, or none to leave them unpinned. */
   readonly cpus: readonly number[];
@@ -147,7 +148,7 @@ export class Relay {
     return this.#engine.ingresses;
   }
   get workers(): number {
-    return this.#engine.trunkPorts.length;
+    return this.#engine.workers;
   }
 
   /** Throws an `EarshotError` (EADDRINUSE and the like), and leaves nothing open. */
@@ -252,6 +253,7 @@ function makeEngine(options: RelayOptions, identity: { relayId: number; epoch: b
     ...identity,
     ingresses: options.listen,
     trunk: options.trunk,
+    lanes: options.lanes,
     workers: options.workers,
     cpus: options.cpus,
     cluster: options.cluster,
@@ -267,5 +269,5 @@ function makeEngine(options: RelayOptions, identity: { relayId: number; epoch: b
       options.logger.warn(`${error.message}; going on with the js engine, which forwards far fewer packets`);
     }
   }
-  return new JsEngine({ ...engineOptions, workers: 1 });
+  return new JsEngine({ ...engineOptions, lanes: 1, workers: 1 });
 }

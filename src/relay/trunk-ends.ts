@@ -16,7 +16,7 @@ export class TrunkEnds {
   #relay: ReadonlySet<string> = new Set();
   #transceivers: ReadonlySet<string> = new Set();
 
-  /** The ports of this relay's trunk, control plane and workers; a wildcard address stands for all of this host. */
+  /** The ports of this relay's trunk, control plane and lanes; a wildcard address stands for all of this host. */
   setRelay(address: string, ports: readonly number[]): void {
     const addresses = isWildcard(address) ? hostAddresses(address.includes(":") ? 6 : 4) : [address];
     this.#relay = keysOf(addresses.flatMap((one) => ports.map((port) => ({ address: one, port }))));

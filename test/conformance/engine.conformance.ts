@@ -9,6 +9,7 @@ import { flowEndCases } from "./flow-ends.cases.ts";
 import { flowCases } from "./flows.cases.ts";
 import { frameCases } from "./frames.cases.ts";
 import { keyCases } from "./keys.cases.ts";
+import { lanesCases } from "./lanes.cases.ts";
 import { lifecycleCases } from "./lifecycle.cases.ts";
 import { restoreCases } from "./restore.cases.ts";
 import { trafficCases } from "./traffic.cases.ts";
@@ -18,6 +19,7 @@ import { uplinkCases } from "./uplink.cases.ts";
 export function describeEngine(name: string, make: MakeEngine): void {
   describe(`the ${name} engine`, () => {
     describe("life", () => lifecycleCases(make));
+    describe("lanes", () => lanesCases(make));
     describe("uplink", () => uplinkCases(make));
     describe("flows", () => flowCases(make));
     describe("ends of flows", () => flowEndCases(make));

@@ -111,8 +111,8 @@ export function trafficCases(make: MakeEngine): void {
       const transceiver = await rig.transceiver();
       const client = await rig.client();
       await rig.establish(client, transceiver);
-      for (const worker of rig.workers) {
-        await transceiver.data(client.path, rtpLike(), worker);
+      for (const lane of rig.lanes) {
+        await transceiver.data(client.path, rtpLike(), lane);
         await rig.expect({ down_received: 1, down_accepted: 1, frame_received: 1, frame_forwarded: 1 });
       }
     });

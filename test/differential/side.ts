@@ -46,14 +46,14 @@ export class Side {
     engine.setKeys(ring);
     const side = new Side(engine, ring);
     await engine.start(side.#control.onControl);
-    const worker = { senderId: ((options.relayId << 8) | 1) >>> 0, epoch: options.epoch, port: engine.trunkPorts[0]! };
+    const lane = { senderId: ((options.relayId << 8) | 1) >>> 0, epoch: options.epoch, port: engine.trunkPorts[0]! };
     for (let id = 1; id <= transceivers; id += 1) {
       const transceiver = await FakeTransceiver.open({
         id,
         epoch: FIRST_TRANSCEIVER_EPOCH,
         cluster: CLUSTER,
         ring,
-        workers: [worker],
+        lanes: [lane],
       });
       transceiver.slot = engine.addTransceiver(transceiver.entry);
       side.transceivers.push(transceiver);

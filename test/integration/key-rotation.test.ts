@@ -37,6 +37,7 @@ for (const engine of ["js", "native"] as const) {
       listen: [{ id: 1, ...LOOPBACK }],
       trunk: LOOPBACK,
       engine,
+      lanes: 1,
       workers: 1,
       cpus: [],
       keys,

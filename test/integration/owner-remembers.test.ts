@@ -33,6 +33,7 @@ async function startRelay(context: TestContext, engine: "native" | "js"): Promis
     listen: [{ id: 1, ...LOOPBACK }],
     trunk: LOOPBACK,
     engine,
+    lanes: 1,
     workers: 1,
     cpus: [],
     keys,

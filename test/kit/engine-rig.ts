@@ -29,6 +29,7 @@ export function engineOptions(overrides: Partial<EngineOptions> = {}): EngineOpt
   return {
     ingresses: LOOPBACK,
     trunk: { address: "127.0.0.1", port: 0 },
+    lanes: overrides.workers ?? 1,
     workers: 1,
     cpus: [],
     relayId: RELAY_ID,
@@ -75,8 +76,8 @@ export class EngineRig {
     this.control = new ControlLoop(this.engine, ring);
   }
 
-  /** Every worker's end of the trunk. */
-  get workers(): readonly TrunkTarget[] {
+  /** Every lane's end of the trunk. */
+  get lanes(): readonly TrunkTarget[] {
     const { relayId, epoch } = this.#options;
     return this.engine.trunkPorts.map((port, index) => ({
       senderId: ((relayId << 8) | (index + 1)) >>> 0,
@@ -102,7 +103,7 @@ export class EngineRig {
       epoch,
       cluster: CLUSTER,
       ring: this.ring,
-      workers: this.workers,
+      lanes: this.lanes,
     });
     this.#open.push(transceiver);
     transceiver.slot = this.engine.addTransceiver({ ...transceiver.entry, ...entry });

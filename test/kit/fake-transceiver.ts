@@ -12,11 +12,11 @@ export interface UpFrame {
   readonly kind: number;
   readonly path: Buffer;
   readonly payload: Buffer;
-  /** The worker that sent it. */
+  /** The lane that sent it. */
   readonly senderId: number;
 }
 
-/** A worker's end of the trunk. */
+/** A lane's end of the trunk. */
 export interface TrunkTarget {
   readonly senderId: number;
   readonly epoch: bigint;
@@ -39,7 +39,7 @@ export class FakeTransceiver {
   largestShared = 0;
   #ring: KeyRing;
   readonly #socket: Socket;
-  readonly #workers: readonly TrunkTarget[];
+  readonly #lanes: readonly TrunkTarget[];
   readonly #writers = new Map<number, TrunkWriter>();
 
   private constructor(socket: Socket, options: FakeTransceiverOptions) {
@@ -48,7 +48,7 @@ export class FakeTransceiver {
     this.epoch = options.epoch;
     this.cluster = options.cluster;
     this.#ring = options.ring;
-    this.#workers = options.workers;
+    this.#lanes = options.lanes;
     this.entry = { id: this.id, epoch: this.epoch, address: HOST, port: socket.address().port };
     const reader = new TrunkReader({
       direction: DIRECTION.up,
@@ -56,7 +56,7 @@ export class FakeTransceiver {
       targetId: this.id,
       targetEpoch: Number(BigInt.asUintN(32, this.epoch)),
       keys: () => this.#ring,
-      acceptSender: (id, epoch) => this.#workers.some((worker) => worker.senderId === id && worker.epoch === epoch),
+      acceptSender: (id, epoch) => this.#lanes.some((lane) => lane.senderId === id && lane.epoch === epoch),
     });
     socket.on("message", (datagram) => {
       const header = reader.open(datagram);
@@ -87,24 +87,24 @@ export class FakeTransceiver {
     this.#ring = ring;
   }
 
-  /** Sends a client's datagram down, by way of `worker`. */
-  async data(path: Buffer, payload: Buffer, worker = this.#workers[0]!): Promise<void> {
-    await this.sendRaw(this.#seal([[FRAME_KIND.data, path, payload]], worker), worker);
+  /** Sends a client's datagram down, by way of `lane`. */
+  async data(path: Buffer, payload: Buffer, lane = this.#lanes[0]!): Promise<void> {
+    await this.sendRaw(this.#seal([[FRAME_KIND.data, path, payload]], lane), lane);
   }
 
   /** Sends these frames in as few datagrams as they fit in. */
   async send(...frames: readonly DownFrame[]): Promise<void> {
-    await this.sendRaw(this.#seal(frames, this.#workers[0]!));
+    await this.sendRaw(this.#seal(frames, this.#lanes[0]!));
   }
 
   /** The datagrams that `send` would send. */
   seal(...frames: readonly DownFrame[]): readonly Buffer[] {
-    return this.#seal(frames, this.#workers[0]!);
+    return this.#seal(frames, this.#lanes[0]!);
   }
 
   /** One datagram with anything in it, sealed as this transceiver, but for what `header` says otherwise. */
   sealRaw(frames: Buffer, sequence: bigint, header: Partial<RawHeader> = {}): Buffer {
-    const { senderId, epoch } = this.#workers[0]!;
+    const { senderId, epoch } = this.#lanes[0]!;
     const keys = this.#ring.signing;
     const own: RawHeader = {
       keyId: keys.id,
@@ -125,10 +125,10 @@ export class FakeTransceiver {
     return datagram;
   }
 
-  async sendRaw(datagrams: readonly Buffer[], worker = this.#workers[0]!): Promise<void> {
+  async sendRaw(datagrams: readonly Buffer[], lane = this.#lanes[0]!): Promise<void> {
     for (const datagram of datagrams) {
       await new Promise<void>((resolve, reject) => {
-        this.#socket.send(datagram, worker.port, HOST, (error) => (error ? reject(error) : resolve()));
+        this.#socket.send(datagram, lane.port, HOST, (error) => (error ? reject(error) : resolve()));
       });
     }
   }
@@ -137,22 +137,22 @@ export class FakeTransceiver {
     await new Promise<void>((resolve) => this.#socket.close(resolve));
   }
 
-  #seal(frames: readonly DownFrame[], worker: TrunkTarget): readonly Buffer[] {
-    const writer = this.#writers.get(worker.senderId) ?? this.#newWriter(worker);
-    this.#writers.set(worker.senderId, writer);
+  #seal(frames: readonly DownFrame[], lane: TrunkTarget): readonly Buffer[] {
+    const writer = this.#writers.get(lane.senderId) ?? this.#newWriter(lane);
+    this.#writers.set(lane.senderId, writer);
     for (const [kind, path, payload] of frames) {
       if (!writer.append(kind, path, payload)) throw new Error(`the protocol has no such frame: kind ${kind}`);
     }
     return writer.flush();
   }
 
-  #newWriter(worker: TrunkTarget): TrunkWriter {
+  #newWriter(lane: TrunkTarget): TrunkWriter {
     return new TrunkWriter({
       direction: DIRECTION.down,
       cluster: this.cluster,
       senderId: this.id,
-      targetId: worker.senderId,
-      targetEpoch: Number(BigInt.asUintN(32, worker.epoch)),
+      targetId: lane.senderId,
+      targetEpoch: Number(BigInt.asUintN(32, lane.epoch)),
       senderEpoch: this.epoch,
       keys: () => this.#ring.signing,
     });
@@ -164,5 +164,5 @@ export interface FakeTransceiverOptions {
   readonly epoch: bigint;
   readonly cluster: number;
   readonly ring: KeyRing;
-  readonly workers: readonly TrunkTarget[];
+  readonly lanes: readonly TrunkTarget[];
 }

@@ -38,6 +38,7 @@ export class System {
       listen: [{ id: 1, address: "127.0.0.1", port: 0 }],
       trunk: { address: "127.0.0.1", port: 0 },
       engine,
+      lanes: 1,
       workers: 1,
       cpus: [],
       keys: this.keys,

@@ -1,5 +1,5 @@
-// An engine with two workers under real traffic while its control thread does everything that it may do, and stops in
-// the midst of it. For the thread sanitizer; and at the end every datagram must be accounted for.
+// An engine under real traffic while its control thread does everything that it may do, other numbers of workers among
+// it, and stops in the midst of it. For the thread sanitizer; and at the end every datagram must be accounted for.
 #include <atomic>
 #include <cstring>
 #include <memory>
@@ -16,7 +16,8 @@ using namespace loopback;
 
 namespace {
 
-constexpr unsigned kWorkers = 2;
+constexpr unsigned kWorkers = 2;  // at first
+constexpr unsigned kLanes = 3;
 constexpr unsigned kClients = 6;
 constexpr uint32_t kTransceivers = 3;
 constexpr int kReceiveBuffer = 4 << 20;
@@ -106,7 +107,7 @@ void run_clients(Round& round) {
   }
 }
 
-// Every transceiver: answers requests, sends media back, by any worker, promotes and ends.
+// Every transceiver: answers requests, sends media back, by any lane, promotes and ends.
 class Transceivers {
  public:
   explicit Transceivers(Round& round) : round_(round) {}
@@ -132,22 +133,21 @@ class Transceivers {
     const KeySet known = keys();
     if (!read_trunk_header(bytes, length, header) || header.direction != Direction::up || header.key_id > 1 ||
         !trunk_tag_matches(bytes, length, known.entries[header.key_id].trunk_up) || header.target_id != t ||
-        from.port() != round_.trunks[worker_of(header)].port() ||
-        !windows_[t][worker_of(header)].accept(header.sequence)) {
+        from.port() != round_.trunks[lane_of(header)].port() || !windows_[t][lane_of(header)].accept(header.sequence)) {
       round_.wrong++;
       return;
     }
     FrameReader reader(bytes + kTrunkHeaderBytes, bytes + length - kTrunkTagBytes, Direction::up);
     for (Frame frame; reader.next(frame);) {
       round_.frames_arrived++;
-      answer(t, frame, worker_of(header));
+      answer(t, frame, lane_of(header));
     }
     if (reader.malformed()) round_.wrong++;
   }
 
-  static unsigned worker_of(const TrunkHeader& header) { return (header.sender_id & 0xff) == 1 ? 0 : 1; }
+  static unsigned lane_of(const TrunkHeader& header) { return (header.sender_id & 0xff) - 1; }
 
-  void answer(uint32_t t, const Frame& frame, unsigned worker) {
+  void answer(uint32_t t, const Frame& frame, unsigned lane) {
     std::vector<DownFrame> frames;
     const StunView stun = read_stun(frame.payload, frame.length);
     if (stun.kind == StunKind::request) {
@@ -159,16 +159,16 @@ class Transceivers {
     } else {
       frames.push_back({FrameKind::data, frame.path, {frame.payload, frame.payload + frame.length}});
     }
-    if (random_.chance(20)) worker = 1 - worker;  // any worker forwards any flow
-    const uint32_t target = kRelayId << 8 | (worker + 1);
-    const auto datagram = down(t, round_.epochs[t].load(), target, ++sequences_[t][worker], frames);
-    if (round_.transceivers[t]->send(round_.trunks[worker], datagram.data(), datagram.size())) round_.down_sent++;
+    if (random_.chance(20)) lane = random_.below(kLanes);  // any worker forwards any flow
+    const uint32_t target = kRelayId << 8 | (lane + 1);
+    const auto datagram = down(t, round_.epochs[t].load(), target, ++sequences_[t][lane], frames);
+    if (round_.transceivers[t]->send(round_.trunks[lane], datagram.data(), datagram.size())) round_.down_sent++;
   }
 
   Round& round_;
   Random random_{2};
-  ReplayWindow windows_[kTransceivers][kWorkers];
-  uint64_t sequences_[kTransceivers][kWorkers] = {};
+  ReplayWindow windows_[kTransceivers][kLanes];
+  uint64_t sequences_[kTransceivers][kLanes] = {};
 };
 
 // The control thread, as the relay's control plane would be, only hastier.
@@ -194,6 +194,11 @@ class Control {
       engine_.retire_transceiver(slots_[t]);
       enter(t);
       replaced++;
+    }
+    if (turns_ % 25 == 0) {
+      const unsigned workers = 1 + random_.below(kLanes);
+      CHECK_EQUAL(engine_.set_workers(workers, {}).error, 0);
+      CHECK_EQUAL(engine_.workers(), workers);
     }
     if (turns_ % 7 == 0) {
       const Path path = round_.clients[random_.below(kClients)]->path();
@@ -294,7 +299,7 @@ TEST("an engine that stops in the midst of traffic has counted everything that i
   for (int n = 0; n < 3; n++) {
     Round round;
     Engine engine(
-        options(kWorkers), [](void*) {}, nullptr);
+        options(kWorkers, kLanes), [](void*) {}, nullptr);
     serve(engine, round);
     Control control(engine, round);
     Transceivers transceivers(round);
@@ -318,7 +323,7 @@ TEST("an engine that stops in the midst of traffic has counted everything that i
 TEST("at rest every datagram that anybody sent has arrived or is counted") {
   Round round;
   Engine engine(
-      options(kWorkers), [](void*) {}, nullptr);
+      options(kWorkers, kLanes), [](void*) {}, nullptr);
   serve(engine, round);
   Control control(engine, round);
   Transceivers transceivers(round);

@@ -60,11 +60,12 @@ struct Peer {
   Endpoint local;
 };
 
-inline EngineOptions options(unsigned workers) {
+inline EngineOptions options(unsigned workers, unsigned lanes = 0) {
   EngineOptions out;
   out.ingresses.push_back({kIngress, endpoint()});
   out.trunk = endpoint();
   out.workers = workers;
+  out.lanes = lanes != 0 ? lanes : workers;
   out.relay_id = kRelayId;
   out.epoch = kRelayEpoch;
   out.cluster = kCluster;

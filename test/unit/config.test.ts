@@ -33,6 +33,7 @@ describe("defaults", () => {
       trunk: { address: "127.0.0.1", port: 0 },
       engine: "native",
       workers: 3,
+      lanes: 4,
       cpus: [],
       flowCapacity: 65536,
       newFlows: 20000,
@@ -76,6 +77,14 @@ describe("defaults", () => {
   test("follow the pinning: one worker for each CPU", () => {
     const config = load("start", { flags: { cpus: "1-2" } });
     assert.deepEqual([config.workers, config.cpus], [2, [1, 2]]);
+  });
+
+  test("have a lane for each CPU, and at least one for each worker; js has one", () => {
+    const lanes = (flags: Record<string, unknown>) => load("start", { flags }).lanes;
+    assert.deepEqual(
+      [lanes({}), lanes({ workers: "9" }), lanes({ engine: "js" }), lanes({ lanes: "7" })],
+      [4, 9, 1, 7],
+    );
   });
 });
 
@@ -378,10 +387,22 @@ const BAD_INPUT: readonly BadInput[] = [
     message: "--workers is 1, but --cpus names 2. Give one CPU for each worker",
   },
   {
+    what: "fewer lanes than workers",
+    flags: { lanes: "1", workers: "2" },
+    code: "CONFIG_CONFLICT",
+    message: "--lanes is 1, but 2 workers need a lane each. Give at least as many",
+  },
+  {
+    what: "several lanes for the js engine",
+    flags: { engine: "js", lanes: "2" },
+    code: "CONFIG_CONFLICT",
+    message: "--lanes is 2, but the js engine has one lane. Leave it out",
+  },
+  {
     what: "trunk ports past the last",
     flags: { trunk: "127.0.0.1:65535" },
     code: "CONFIG_CONFLICT",
-    message: "the trunk's ports start at 65535 and need 3 more, past 65535. Start lower with --trunk",
+    message: "the trunk's ports start at 65535 and need 4 more, past 65535. Start lower with --trunk",
   },
   {
     what: "trunk ports of several processes past the last",

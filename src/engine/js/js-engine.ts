@@ -32,7 +32,12 @@ const LOW_32_BITS = 0xffff_ffffn;
 
 export class JsEngine implements Engine {
   readonly kind = "js";
-  readonly capabilities: EngineCapabilities = { maxWorkers: 1, pinning: false, kernelDrops: false };
+  readonly capabilities: EngineCapabilities = {
+    maxWorkers: 1,
+    adoptsLanes: false,
+    pinning: false,
+    kernelDrops: false,
+  };
   readonly #options: EngineOptions;
   readonly #counters = new Float64Array(WORKER_COUNTERS.length);
   readonly #control = new ControlQueue();
@@ -98,6 +103,14 @@ export class JsEngine implements Engine {
     return this.#trunkPorts;
   }
 
+  get workers(): number {
+    return this.#state === "running" ? 1 : 0;
+  }
+
+  async setWorkers(workers: number): Promise<void> {
+    requireOne(workers, "worker");
+  }
+
   get warnings(): readonly string[] {
     return this.#warnings;
   }
@@ -106,9 +119,13 @@ export class JsEngine implements Engine {
     if (this.#state !== "new") {
       throw new EarshotError("ENGINE_STATE", `expected a new engine, this one is ${this.#state}: make another one`);
     }
-    if (this.#options.workers !== 1) {
-      const message = `expected 1 worker, got ${this.#options.workers}: the js engine has one, the native engine has more`;
-      throw new EarshotError("ENGINE_WORKERS", message);
+    requireOne(this.#options.workers, "worker");
+    requireOne(this.#options.lanes, "lane");
+    if (this.#options.adopted) {
+      throw new EarshotError(
+        "ENGINE_LANES",
+        "the js engine cannot adopt open sockets: leave them to the native engine",
+      );
     }
     if (!this.#keys) throw new EarshotError("ENGINE_KEYS", "expected keys before the start: call setKeys first");
     this.#state = "starting";
@@ -220,4 +237,10 @@ export class JsEngine implements Engine {
   kernelDrops(): undefined {
     return undefined;
   }
+}
+
+function requireOne(count: number, what: "worker" | "lane"): void {
+  if (count === 1) return;
+  const message = `expected 1 ${what}, got ${count}: the js engine has one, the native engine has more`;
+  throw new EarshotError("ENGINE_WORKERS", message);
 }

@@ -6,7 +6,7 @@ import { createRequire } from "node:module";
 import { fileURLToPath } from "node:url";
 import { EarshotError } from "../../earshot-error.ts";
 import { packageRoot } from "../../package-root.ts";
-import type { EngineOptions } from "../engine.ts";
+import type { EngineOptions, Ingress, LaneDescriptors } from "../engine.ts";
 
 export interface NativeKey {
   readonly id: number;
@@ -15,9 +15,21 @@ export interface NativeKey {
   readonly trunkDown: Buffer;
 }
 
+export interface NativeFailure {
+  readonly errno: number;
+  readonly about: string;
+}
+
+export interface NativeLanes {
+  readonly ingressPorts: readonly number[];
+  readonly lanes: readonly (LaneDescriptors & { readonly trunkPort: number })[];
+  readonly warnings: readonly string[];
+}
+
 export interface NativeEngineHandle {
-  start(): undefined | { readonly errno: number; readonly about: string };
+  start(): undefined | NativeFailure;
   stop(): void;
+  setWorkers(workers: number, cpus: readonly number[]): undefined | NativeFailure;
   bound(): {
     readonly ingressPorts: readonly number[];
     readonly trunkPorts: readonly number[];
@@ -49,6 +61,13 @@ export interface Binding {
     /** Bytes that one record takes in the buffer of `takeControl`. */
     readonly recordBytes: number;
   };
+  openLanes(options: {
+    readonly ingresses: readonly Ingress[];
+    readonly trunk: { readonly address: string; readonly port: number };
+    readonly lanes: number;
+    readonly receiveBufferBytes: number;
+  }): NativeFailure | NativeLanes;
+  closeLanes(lanes: readonly LaneDescriptors[]): void;
 }
 
 let loaded: Binding | undefined;

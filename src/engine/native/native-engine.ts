@@ -2,10 +2,8 @@
  * The native engine: C++ worker threads behind the Engine contract. This side validates nothing that the control plane
  * guarantees; the addon checks every argument again, because there a wrong type would be a wild read.
  */
-import { getSystemErrorName } from "node:util";
 import { EarshotError } from "../../earshot-error.ts";
 import type { KeyRing } from "../../keys/key-ring.ts";
-import { bindError } from "../bind-error.ts";
 import type {
   AdmitResult,
   ControlKind,
@@ -21,6 +19,7 @@ import type {
   TransceiverEntry,
 } from "../engine.ts";
 import { loadBinding, type NativeEngineHandle } from "./binding.ts";
+import { startError } from "./start-error.ts";
 
 /** Records taken from the addon in one call: a compromise between calls and the size of the shared buffer. */
 const RECORDS_PER_CALL = 64;
@@ -35,7 +34,7 @@ const RESTORE_RESULTS: readonly RestoreResult[] = ["installed", "joined", "kept"
 
 export class NativeEngine implements Engine {
   readonly kind = "native";
-  readonly capabilities: EngineCapabilities = { maxWorkers: 255, pinning: true, kernelDrops: true };
+  readonly capabilities: EngineCapabilities = { maxWorkers: 255, adoptsLanes: true, pinning: true, kernelDrops: true };
 
   readonly #options: EngineOptions;
   readonly #handle: NativeEngineHandle;
@@ -45,6 +44,7 @@ export class NativeEngine implements Engine {
   #ingresses: readonly Ingress[];
   #trunkPorts: readonly number[] = [];
   #warnings: readonly string[] = [];
+  #workers = 0;
 
   /** Throws an `EarshotError` ADDON_UNAVAILABLE when the addon cannot be loaded. */
   constructor(options: EngineOptions) {
@@ -58,8 +58,11 @@ export class NativeEngine implements Engine {
 
   async start(onControl: () => void): Promise<void> {
     this.#onControl = onControl;
+    const { workers, lanes } = this.#options;
+    if (workers > lanes) throw tooManyWorkers(workers, lanes);
     const failure = this.#handle.start();
-    if (failure !== undefined) throw this.#startError(failure);
+    if (failure !== undefined) throw startError(failure, this.#options);
+    this.#workers = workers;
     const bound = this.#handle.bound();
     this.#ingresses = this.#options.ingresses.map((ingress, i) => ({ ...ingress, port: bound.ingressPorts[i]! }));
     this.#trunkPorts = bound.trunkPorts;
@@ -68,7 +71,20 @@ export class NativeEngine implements Engine {
 
   async stop(): Promise<void> {
     this.#onControl = () => {};
+    this.#workers = 0;
     this.#handle.stop();
+  }
+
+  async setWorkers(workers: number, cpus: readonly number[]): Promise<void> {
+    if (workers < 1 || workers > this.#options.lanes) throw tooManyWorkers(workers, this.#options.lanes);
+    const failure = this.#handle.setWorkers(workers, cpus);
+    this.#warnings = this.#handle.bound().warnings;
+    if (failure !== undefined) throw startError(failure, this.#options);
+    this.#workers = workers;
+  }
+
+  get workers(): number {
+    return this.#workers;
   }
 
   get ingresses(): readonly Ingress[] {
@@ -155,12 +171,8 @@ export class NativeEngine implements Engine {
   kernelDrops(): { readonly public: number; readonly trunk: number } {
     return this.#handle.kernelDrops();
   }
+}
 
-  #startError(failure: { readonly errno: number; readonly about: string }): EarshotError {
-    const code = getSystemErrorName(-failure.errno);
-    const ingress = this.#options.ingresses.find((each) => failure.about === `ingress ${each.id}`);
-    if (ingress !== undefined) return bindError(code, "ingress", ingress);
-    if (failure.about === "trunk") return bindError(code, "trunk", this.#options.trunk);
-    return new EarshotError(code, `the native engine could not start: ${failure.about}`);
-  }
+function tooManyWorkers(workers: number, lanes: number): EarshotError {
+  return new EarshotError("ENGINE_WORKERS", `expected 1 to ${lanes} workers, one for each lane, got ${workers}`);
 }
