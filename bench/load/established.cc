@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <sched.h>
+#include <sys/prctl.h>
 
 #include <algorithm>
 #include <cstdio>
@@ -25,10 +26,10 @@ constexpr uint64_t kMostSeconds = 120;
 constexpr uint64_t kMostPerSecond = 1'000'000;
 
 // An answer may take this long after the last datagram; what comes later counts as lost.
-constexpr uint64_t kLingerNs = kSecondNs;
-// Between two looks at the clock and the socket. Shorter is a core of its own; what waits meanwhile has its time of
-// arrival from the kernel.
-constexpr uint64_t kStepNs = 200'000;
+constexpr uint64_t kLingerMs = 1000;
+// Between two looks at the clock and the socket. What waits meanwhile has its time of arrival from the kernel; but what
+// is due meanwhile is sent together, as no set of clients would. Much shorter is a core of its own.
+constexpr uint64_t kStepUs = 200;
 
 constexpr size_t kTransactionIdAt = 8;
 constexpr size_t kTransactionIdBytes = 12;
@@ -94,7 +95,7 @@ uint64_t set_up(ClientSocket& socket, std::vector<Flow>& flows, uint64_t rate, u
         waiting.erase(found);
       }
       if (waiting.empty()) break;
-      sleep_ns(kStepNs);
+      sleep_ns(kStepUs * 1000);
     }
   }
   return all_sent;
@@ -122,13 +123,19 @@ struct Events {
 
 class Run {
  public:
-  Run(ClientSocket& socket, const std::vector<Flow>& flows, uint64_t total, size_t bytes, const Events& events)
+  struct Timing {
+    uint64_t step_ns;
+    uint64_t linger_ns;
+  };
+  Run(ClientSocket& socket, const std::vector<Flow>& flows, uint64_t total, size_t bytes, const Timing& timing,
+      const Events& events)
       : socket_(socket),
         flows_(flows),
         events_(events),
         seen_(total),
         gaps_(flows.size()),
         bytes_(bytes),
+        timing_(timing),
         id_(static_cast<uint32_t>(steady_ns())) {
     result_.round_trips_us10.reserve(total);
   }
@@ -154,9 +161,9 @@ class Run {
       }
       if (next_ == seen_.size() && end == ~uint64_t{0}) {
         result_.seconds = static_cast<double>(steady_ns() - start) / kSecondNs;
-        end = steady_ns() + kLingerNs;
+        end = steady_ns() + timing_.linger_ns;
       }
-      sleep_ns(kStepNs);
+      sleep_ns(timing_.step_ns);
     }
     return std::move(result_);
   }
@@ -225,6 +232,7 @@ class Run {
   std::vector<bool> seen_;
   Gaps gaps_;
   const size_t bytes_;
+  const Timing timing_;
   const uint32_t id_;
   uint64_t next_ = 0;
   Result result_;
@@ -281,10 +289,12 @@ void established(Options& options) {
   std::vector<Flow> flows = read_flows(options.text("flows"));
   const auto client_port = static_cast<uint16_t>(options.number("client-port", 40'000, 1024, 65535));
   const uint64_t rate = options.number("rate", 50, 1, 10'000);
-  const uint64_t seconds = options.number("seconds", 5, 0, kMostSeconds);
+  const uint64_t milliseconds = options.number("milliseconds", 5000, 0, kMostSeconds * 1000);
   const uint64_t bytes = options.number("bytes", 120, kLeastBytes, ClientSocket::kMaxPayload);
   const uint64_t set_up_seconds = options.number("set-up-seconds", 0, 0, kMostSeconds);
   const uint64_t set_up_rate = options.number("set-up-rate", 1000, 1, 100'000);
+  const uint64_t step_us = options.number("step-us", kStepUs, 1, 10'000);
+  const uint64_t linger_ms = options.number("linger-ms", kLingerMs, 1, 10'000);
   const bool realtime = options.flag("realtime");
   const uint64_t check_ms = options.number("check-ms", 0, 0, 60'000);
   Events events;
@@ -296,10 +306,13 @@ void established(Options& options) {
   const sched_param priority{.sched_priority = 10};
   if (realtime && sched_setscheduler(0, SCHED_FIFO, &priority) != 0) fail("no realtime priority, which needs root");
 
+  prctl(PR_SET_TIMERSLACK, 1);  // else a sleep may take 50 us longer
+
   ClientSocket socket(destination, client_port);
   const uint64_t set_up_sent = set_up_seconds > 0 ? set_up(socket, flows, set_up_rate, set_up_seconds) : 0;
   const uint64_t per_second = rate * flows.size();
-  Run run(socket, flows, per_second * seconds, bytes, events);
+  const Run::Timing timing{step_us * 1000, linger_ms * 1'000'000};
+  Run run(socket, flows, per_second * milliseconds / 1000, bytes, timing, events);
   Result result = run.go(per_second);
   result.set_up_sent = set_up_sent;
   print(result, socket.kernel_drops(), run.gaps());

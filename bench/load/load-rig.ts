@@ -17,8 +17,10 @@ import {
   buildLoadTools,
   type EchoCounts,
   EchoTransceiver,
+  type EstablishedOptions,
   type EstablishedResult,
   type FloodResult,
+  runEstablished,
   runLoad,
 } from "./load-tools.ts";
 import { threadCpuNs, threadsNamed, udpSockets } from "./proc.ts";
@@ -138,15 +140,9 @@ export class LoadRig {
     return workerThreads(this.relayPid).reduce((sum, thread) => sum + threadCpuNs(this.relayPid, thread), 0);
   }
 
-  /** Flows send for so long, and wait for their echoes. With `setUp`, they first ask to be let in. */
-  established(seconds: number, options: { setUp?: boolean; rate?: number } = {}): Promise<EstablishedResult> {
-    const { seat } = this.#options;
-    const setUp = options.setUp === true ? { "set-up-seconds": 20 } : {};
-    return runLoad(
-      "established",
-      { ...this.#target, flows: this.flowsFile, rate: options.rate, seconds, ...setUp },
-      seat,
-    );
+  /** Flows send for so long, and wait for their echoes. */
+  established(seconds: number, options: EstablishedOptions = {}): Promise<EstablishedResult> {
+    return runEstablished({ ...this.#target, flowsFile: this.flowsFile }, seconds, options, this.#options.seat);
   }
 
   /** Strangers send for so long, or so many; as fast as they can if no rate is given. */

@@ -15,22 +15,24 @@ const ECHO = at("build/load/echo");
 const LONGEST_RUN_MS = 300_000;
 
 /** Throws with the compiler's output. Safe to call from several processes at once. */
-export function buildLoadTools(): void {
+export function buildTools(folder: "bench/load" | "bench/native"): void {
   mkdirSync(at("build"), { recursive: true });
   const { status, stdout, stderr, error } = spawnSync(
     "flock",
-    [at("build/.load-lock"), "make", "--silent", "-C", at("bench/load")],
+    [at("build/.load-lock"), "make", "--silent", "-C", at(folder)],
     { encoding: "utf8" },
   );
-  if (status !== 0) throw new Error(`bench/load does not compile\n${error?.message ?? ""}${stdout}${stderr}`);
+  if (status !== 0) throw new Error(`${folder} does not compile\n${error?.message ?? ""}${stdout}${stderr}`);
 }
+
+export const buildLoadTools = (): void => buildTools("bench/load");
 
 export interface EstablishedResult {
   /** Binding requests before the measurement, those that were sent again too. */
   readonly setUpSent: number;
   readonly sent: number;
   readonly received: number;
-  /** Sent, and not back one second after the last was sent. */
+  /** Sent, and not back when the lingering after the last one was over. */
   readonly lost: number;
   readonly duplicates: number;
   /** Not an echo of this run, or at another client than it belongs to. */
@@ -55,6 +57,52 @@ export interface EstablishedResult {
   readonly p99Us: number;
   readonly p999Us: number;
   readonly maxUs: number;
+}
+
+export interface EstablishedOptions {
+  /** Ask to be let in first, with Binding requests. */
+  readonly setUp?: boolean | undefined;
+  /** Per flow and second. */
+  readonly rate?: number;
+  /** Between two looks at the clock: what is due meanwhile is sent together. */
+  readonly stepUs?: number;
+  /** So long after the last datagram its echo may come. */
+  readonly lingerMs?: number;
+  /** Of all clients. */
+  readonly clientPort?: number;
+  /** Each flow also sends its first request again that often. */
+  readonly checkMs?: number | undefined;
+  /** From so long after the beginning all flows send to {@link moveToPort}. */
+  readonly moveAfterMs?: number | undefined;
+  readonly moveToPort?: number | undefined;
+}
+
+export interface EstablishedTarget {
+  readonly to: string;
+  readonly port: number;
+  readonly flowsFile: string;
+}
+
+const SET_UP_WITHIN_SECONDS = 20;
+
+/** Clients that send at a steady rate for so long. */
+export function runEstablished(
+  { to, port, flowsFile }: EstablishedTarget,
+  seconds: number,
+  options: EstablishedOptions = {},
+  seat?: Seat,
+): Promise<EstablishedResult> {
+  const own = {
+    ...{ to, port, flows: flowsFile, rate: options.rate, milliseconds: Math.round(seconds * 1000) },
+    "set-up-seconds": options.setUp === true ? SET_UP_WITHIN_SECONDS : undefined,
+    "step-us": options.stepUs,
+    "linger-ms": options.lingerMs,
+    "client-port": options.clientPort,
+    "check-ms": options.checkMs,
+    "move-after-ms": options.moveAfterMs,
+    "move-to-port": options.moveToPort,
+  };
+  return runLoad("established", own, seat);
 }
 
 export interface FloodResult {

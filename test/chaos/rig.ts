@@ -7,7 +7,12 @@ import os from "node:os";
 import path from "node:path";
 import { stringify } from "yaml";
 import { flowLines } from "../../bench/load/flow-lines.ts";
-import { buildLoadTools, EchoTransceiver, type EstablishedResult, runLoad } from "../../bench/load/load-tools.ts";
+import {
+  buildLoadTools,
+  EchoTransceiver,
+  type EstablishedResult,
+  runEstablished,
+} from "../../bench/load/load-tools.ts";
 import { keyFileText, newSecret } from "../../src/keys/key-file.ts";
 import { type DerivedKeys, deriveKeys } from "../../src/keys/key-ring.ts";
 import { KeySchedule } from "../../src/keys/key-schedule.ts";
@@ -141,18 +146,9 @@ export class ChaosRig {
 
   /** All flows send to this relay, and what they send comes back. */
   load(relay: ChaosRelay, options: LoadOptions, flowsFile = this.#flowsFile): Promise<EstablishedResult> {
-    const { seconds, setUp, checkMs, moveAfterMs, moveToPort } = options;
-    return runLoad("established", {
-      to: "127.0.0.1",
-      port: relay.port,
-      flows: flowsFile,
-      rate: this.#options.rate,
-      seconds,
-      "set-up-seconds": setUp === true ? 20 : undefined,
-      "check-ms": checkMs,
-      "move-after-ms": moveAfterMs,
-      "move-to-port": moveToPort,
-    });
+    const { seconds, ...others } = options;
+    const target = { to: "127.0.0.1", port: relay.port, flowsFile };
+    return runEstablished(target, seconds, { ...others, rate: this.#options.rate });
   }
 }
 

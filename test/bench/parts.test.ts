@@ -1,0 +1,76 @@
+/**
+ * The benchmark's parts still work: each runs in its shortest form, and its result has the figures that it is run for. What the
+ * figures are is not looked at: nothing here knows how busy the machine is.
+ */
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import os from "node:os";
+import path from "node:path";
+import { test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { missingRival, RIVALS } from "../../bench/forwarders/rivals.ts";
+import { type PartName, type Result, readResult } from "../../bench/report/result.ts";
+
+interface Expected {
+  /** Columns of each table, by the table's name. */
+  readonly tables: Readonly<Record<string, readonly string[]>>;
+  /** Columns whose figures may be zero or less. */
+  readonly mayBeNothing?: readonly string[];
+  readonly missing?: readonly string[];
+}
+
+/** Those that this machine has. */
+const rivals = RIVALS.filter((kind) => missingRival(kind) === undefined);
+const missingRivals = RIVALS.flatMap((kind) => missingRival(kind)?.what ?? []);
+
+const PARTS: Readonly<Partial<Record<PartName, Expected>>> = {
+  micro: { tables: { micro: ["JS", "native", "native, 256 prefetched"] } },
+  admission: { tables: { admission: ["median", "p99", "rate"] } },
+  latency: {
+    tables: {
+      added: ["p50", "p99", "lost"],
+      "round-trip": ["p50", "p99", "lost", "sent", "latest sending"],
+    },
+    mayBeNothing: ["lost", "added"],
+    missing: missingRivals,
+  },
+};
+
+async function run(part: PartName, folder: string): Promise<Result> {
+  const program = fileURLToPath(new URL(`../../bench/${part}.bench.js`, import.meta.url));
+  const { stdout } = await promisify(execFile)(process.execPath, [program, "--smoke", "--out", folder]);
+  assert.match(stdout, /A SMOKE RUN/);
+  return readResult(folder, part);
+}
+
+for (const [name, expected] of Object.entries(PARTS)) {
+  const part = name as PartName;
+  test(`bench:${part} measures what it says`, async (t) => {
+    const folder = mkdtempSync(path.join(os.tmpdir(), "earshot-bench-"));
+    t.after(() => rmSync(folder, { recursive: true }));
+    const result = await run(part, folder);
+    assert.equal(result.part, part);
+    assert.equal(result.smoke, true);
+    assert.equal(result.origin.command, `npm run bench:${part} -- --smoke`);
+    assert.deepEqual(
+      result.missing.map(({ what }) => what),
+      expected.missing ?? [],
+    );
+    const tables = result.tables.map(({ name, cells }) => [name, [...new Set(cells.map(({ column }) => column))]]);
+    assert.deepEqual(Object.fromEntries(tables), expected.tables);
+    for (const { name, cells } of result.tables) {
+      for (const { row, column, median } of cells) {
+        const mayBeNothing = [name, column].some((each) => expected.mayBeNothing?.includes(each));
+        assert.ok(mayBeNothing || median > 0, `${name} ${JSON.stringify(row)} ${column}: ${median}`);
+      }
+    }
+    if (part === "latency") assert.deepEqual(through(result, "round-trip"), ["direct", ...rivals, "Earshot native"]);
+  });
+}
+
+function through(result: Result, table: string): unknown[] {
+  const cells = result.tables.find(({ name }) => name === table)!.cells;
+  return [...new Set(cells.map(({ row }) => row.through))];
+}
