@@ -21,6 +21,8 @@ const TEST_TOOLS = {
   "firefox-esr": "firefox-esr",
   "clang-format": "clang-format",
   clang: "clang++",
+  // The native tests link DTLS and SRTP with it; the addon has Node's own.
+  "libssl-dev": "/usr/include/openssl/ssl.h",
   "libclang-rt-dev": "/var/lib/dpkg/info/libclang-rt-dev.list",
   iproute2: "ip",
   nftables: "nft",

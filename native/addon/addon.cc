@@ -10,6 +10,7 @@
 #include "../core/engine.h"
 #include "../core/path.h"
 #include "arguments.h"
+#include "dtls.h"
 
 namespace earshot {
 namespace {
@@ -381,6 +382,7 @@ static Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("Engine", NativeEngine::define(env));
   exports.Set("openLanes", Napi::Function::New<open_lanes_for>(env, "openLanes"));
   exports.Set("closeLanes", Napi::Function::New<close_lanes>(env, "closeLanes"));
+  export_dtls(env, exports);
   return exports;
 }
 

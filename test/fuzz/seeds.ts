@@ -6,11 +6,15 @@ import { TrunkWriter } from "../../src/trunk/datagram.ts";
 import { DIRECTION, type Direction, FRAME_KIND } from "../../src/trunk/frame.ts";
 import { pathBytes } from "../../src/trunk/path.ts";
 import { bindingRequest, stunMessage, tokenUfrag } from "../kit/datagrams.ts";
+import { CONTENT, dtlsRecord, handshakeFragment, unauthenticRecords } from "../kit/dtls-records.ts";
 import { stunCorpus } from "../kit/stun-corpus.ts";
 import * as rfc5769 from "../vectors/rfc5769.ts";
 
 const vectors = JSON.parse(
   readFileSync(new URL("../../../test/vectors/trunk-v1.json", import.meta.url), "utf8"),
+) as Record<string, string>;
+const rfc7714 = JSON.parse(
+  readFileSync(new URL("../../../test/vectors/rfc7714.json", import.meta.url), "utf8"),
 ) as Record<string, string>;
 const vector = (name: string): Buffer => Buffer.from(vectors[name]!, "hex");
 
@@ -46,6 +50,35 @@ function trunkDatagrams(direction: Direction, kinds: readonly number[]): Buffer[
   return [...alone, ...writer.flush()];
 }
 
+/** As test/fuzz/chunks.h reads them. */
+function chunks(datagrams: readonly Buffer[]): Buffer {
+  return Buffer.concat(
+    datagrams.flatMap((datagram) => {
+      const length = Buffer.alloc(2);
+      length.writeUInt16BE(datagram.length);
+      return [length, datagram];
+    }),
+  );
+}
+
+/** The client's flights by their shape: a hello, then the rest. */
+const flights = [
+  dtlsRecord(CONTENT.handshake, 0, handshakeFragment(1, 0, Buffer.alloc(60, 1))),
+  Buffer.concat([
+    ...[11, 16, 15].map((type, index) =>
+      dtlsRecord(CONTENT.handshake, 0, handshakeFragment(type, index + 1, Buffer.alloc(40, index))),
+    ),
+    dtlsRecord(CONTENT.changeCipherSpec, 0, Buffer.of(1)),
+    dtlsRecord(CONTENT.handshake, 1, Buffer.alloc(48)),
+  ]),
+];
+const pieces = [0, 20, 40].map((offset) =>
+  dtlsRecord(CONTENT.handshake, 0, handshakeFragment(1, 0, Buffer.alloc(20, 1), { length: 60, offset })),
+);
+/** Which datagram of the client's, where, and what is XORed there. */
+const changed = (index: number, at: number, ...bits: number[]): Buffer => Buffer.from([0, index, at >> 8, at, ...bits]);
+const goOn = Buffer.alloc(0);
+
 const { data, promote, flowEnd, unknownPath, assert, ping, pong, drain } = FRAME_KIND;
 
 /** By the name of the driver. */
@@ -72,5 +105,14 @@ export const SEEDS: Readonly<Record<string, () => readonly Buffer[]>> = {
     ...trunkDatagrams(DIRECTION.up, [data, unknownPath, ping]),
     ...trunkDatagrams(DIRECTION.down, [data, promote, flowEnd, assert, pong, drain]),
   ],
+  dtls_gate: () => [chunks(flights), chunks(pieces), chunks([...flights, ...unauthenticRecords().values()])],
+  dtls_server: () => [
+    Buffer.concat([Buffer.of(0), chunks([goOn, goOn])]),
+    Buffer.concat([Buffer.of(0), chunks([changed(0, 30, 1), goOn, changed(1, 100, 255), goOn])]),
+    Buffer.concat([Buffer.of(0), chunks([...pieces, ...flights])]),
+    Buffer.concat([Buffer.of(1), chunks([changed(0, 0), changed(1, 0), changed(1, 200, 1)])]),
+    ...[0, 1].map((mode) => Buffer.concat([Buffer.of(mode), chunks([...unauthenticRecords().values()])])),
+  ],
+  srtp: () => ["rtp", "srtp", "rtcp", "srtcp", "srtcpTagged"].map((name) => Buffer.from(rfc7714[name]!, "hex")),
   path: () => [vector("pathV4"), vector("pathV6"), ...paths],
 };
