@@ -51,6 +51,7 @@ export const COUNTER_HELP = {
 
   session_drop_dtls:
     "datagrams with a DTLS record that must not reach DTLS: forged alerts, hellos in mid-session and the like",
+  session_drop_sctp: "SCTP packets that are malformed, or far from what the association's state allows",
   session_drop_early: "datagrams that came before DTLS listened, and found no room",
   session_drop_unsendable: "datagrams that had no path to be sent on",
   session_drop_media: "media frames of a backend for an m-line that does not send, or with a payload type of no codec",

@@ -308,6 +308,9 @@ export class Session implements DatagramTaker {
       dtlsDropped: () => {
         count.session_drop_dtls++;
       },
+      sctpDropped: () => {
+        count.session_drop_sctp++;
+      },
       frameDropped: () => {
         count.session_drop_media++;
       },

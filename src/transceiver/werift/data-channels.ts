@@ -6,6 +6,7 @@ import type { RTCDataChannel, RTCDtlsTransport, RTCPeerConnection, RTCSctpTransp
 import type { DataChannel } from "../backends/backend.ts";
 import { MAX_CHANNEL_BUFFER_BYTES, MAX_CHANNELS, MAX_OVERFLOW_BYTES } from "../limits.ts";
 import { sctpInternals } from "./internals.ts";
+import { mayReadSctp } from "./sctp-check.ts";
 
 export interface DataChannelsHost {
   channelOpened(channel: DataChannel): void;
@@ -13,6 +14,8 @@ export interface DataChannelsHost {
   message(channel: DataChannel, data: string | Buffer): void;
   /** The client has ended the association, as it does when it closes the connection; or it sends more than it may. */
   ended(reason: "hang-up" | "overflow"): void;
+  /** A packet that no client of good will sends was not read. */
+  sctpDropped(): void;
   fault(error: unknown): void;
 }
 
@@ -37,7 +40,9 @@ export class DataChannels {
     const { sctp, datachannelReceive } = sctpInternals(transport);
     const fault = (error: unknown) => this.#host.fault(error);
     dtls.dataReceiver = (packet) => {
+      const bounds = { lastReceivedTsn: sctp.lastReceivedTsn, nextTsn: sctp.localTsn };
       if (sctp.advertisedRwnd < -MAX_OVERFLOW_BYTES) this.#host.ended("overflow");
+      else if (!mayReadSctp(packet, bounds)) this.#host.sctpDropped();
       else sctp.handleData(packet).catch(fault);
     };
     transport.sctp.onReceive.allUnsubscribe();

@@ -25,6 +25,10 @@ export interface SctpInternals {
   readonly handleData: (packet: Buffer) => Promise<void>;
   /** Bytes that the client may still send; werift announces it, and does not enforce it. */
   readonly advertisedRwnd: number;
+  /** Undefined before the client's INIT. */
+  readonly lastReceivedTsn: number | undefined;
+  /** Of the next DATA chunk. */
+  readonly localTsn: number;
 }
 
 export interface SctpTransportInternals {
@@ -52,7 +56,10 @@ export function sctpInternals(transport: RTCSctpTransport): SctpTransportInterna
   requireFunctions("RTCSctpTransport", internals, ["datachannelReceive", "dataChannelFlush"]);
   const sctp = internals.sctp as Record<string, unknown> | undefined;
   requireFunctions("RTCSctpTransport.sctp", sctp, ["handleData"]);
-  if (typeof sctp?.advertisedRwnd !== "number") throw changed("RTCSctpTransport.sctp.advertisedRwnd");
+  for (const name of ["advertisedRwnd", "localTsn"]) {
+    if (typeof sctp?.[name] !== "number") throw changed(`RTCSctpTransport.sctp.${name}`);
+  }
+  if (!("lastReceivedTsn" in sctp!)) throw changed("RTCSctpTransport.sctp.lastReceivedTsn");
   if (!Array.isArray(internals.dataChannelQueue)) throw changed("RTCSctpTransport.dataChannelQueue");
   return internals as unknown as SctpTransportInternals & { readonly sctp: SctpInternals };
 }
