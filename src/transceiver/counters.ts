@@ -100,6 +100,7 @@ export type EndReason = (typeof END_REASONS)[number];
 export interface TransceiverGauges {
   readonly calls: Readonly<Record<"new" | "connecting" | "connected", number>>;
   readonly paths: number;
+  readonly lookups: number;
   readonly relayPorts: number;
   readonly keys: KeyRing;
 }
@@ -155,6 +156,14 @@ export class TransceiverCounters {
       registers: [registry],
       collect() {
         this.set(gauges().paths);
+      },
+    });
+    new Gauge({
+      name: "earshot_transceiver_lookups",
+      help: "ufrags and ICE transactions that datagrams are looked up by",
+      registers: [registry],
+      collect() {
+        this.set(gauges().lookups);
       },
     });
     new Gauge({

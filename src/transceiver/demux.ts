@@ -15,6 +15,11 @@ export class Demux {
     this.#counters = counters;
   }
 
+  /** Ufrags and transactions that it knows. */
+  get size(): number {
+    return this.#byUfrag.size + this.#byTransaction.size;
+  }
+
   addUfrag(ufrag: string, taker: DatagramTaker): void {
     this.#byUfrag.set(ufrag, taker);
   }

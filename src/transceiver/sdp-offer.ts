@@ -50,6 +50,8 @@ const KINDS: ReadonlySet<string> = new Set(["audio", "video", "application"]);
 const ICE_CHARS = /^[A-Za-z0-9+/]*$/;
 const FINGERPRINT = /^(sha-256|sha-384|sha-512) [0-9A-F]{2}(:[0-9A-F]{2})*$/i;
 const FINGERPRINT_BYTES: Readonly<Record<string, number>> = { "sha-256": 32, "sha-384": 48, "sha-512": 64 };
+/** Alone (RFC 8841), or with a protocol and its streams in the older form. */
+const SCTP_PORT = /^\d{1,5}(?: \S.*)?$/;
 const DIRECTIONS: ReadonlySet<string> = new Set(["sendrecv", "sendonly", "recvonly", "inactive"]);
 /** Passed on as they are. Without `rid` and `simulcast` a client sends one encoding of each video, which is what we take. */
 const KEPT: ReadonlySet<string> = new Set([
@@ -141,9 +143,9 @@ function parseMediaLine(line: string): Section {
 function checkProtocol({ kind, protocol, attributes }: Section): void {
   if (kind === "application") {
     if (!protocol.endsWith("DTLS/SCTP")) throw unsupported(`${quote(protocol)}: data channels run over DTLS/SCTP`);
-    if (!has(attributes, "sctp-port") && !has(attributes, "sctpmap")) {
-      throw invalid('expected "a=sctp-port" with the application m-line, got none');
-    }
+    const port = get(attributes, "sctp-port") ?? get(attributes, "sctpmap");
+    if (port === undefined) throw invalid('expected "a=sctp-port" with the application m-line, got none');
+    if (!SCTP_PORT.test(port)) throw invalid(`expected a port in a=sctp-port, got ${quote(port)}`);
     return;
   }
   if (!/(^|\/)RTP\/SAVPF?$/.test(protocol)) throw unsupported(`${quote(protocol)}: media runs over UDP/TLS/RTP/SAVPF`);

@@ -137,6 +137,7 @@ export class Transceiver {
     this.registry = counters.registry(() => ({
       calls: this.#sessions.states(),
       paths: this.#paths.size,
+      lookups: demux.size,
       relayPorts: this.#trunk.liveRelayPorts(Date.now()),
       keys: this.#keys,
     }));

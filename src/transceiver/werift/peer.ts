@@ -117,7 +117,8 @@ export class Peer {
         error instanceof Error && error.message !== "" ? error.message : "its attributes do not fit together";
       throw new EarshotError("SDP_INVALID", `malformed offer: ${message.slice(0, 200)}`, { cause: error });
     }
-    const sdp = connection.localDescription?.sdp ?? "";
+    // werift claims to take one-byte and two-byte extensions mixed, whatever was offered (RFC 8285, section 6).
+    const sdp = connection.localDescription?.sdp.replace("a=extmap-allow-mixed\r\n", "") ?? "";
     if (!/^m=\S+ [1-9]/m.test(sdp)) {
       const message = `cannot answer this offer: no codec in common on any m-line; supported are ${CODEC_NAMES}`;
       throw new EarshotError("SDP_UNSUPPORTED", message);
