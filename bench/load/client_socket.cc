@@ -1,5 +1,6 @@
 #include "client_socket.h"
 
+#include <poll.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -98,6 +99,11 @@ ClientSocket::Received ClientSocket::received(unsigned i) const {
     }
   }
   return out;
+}
+
+void ClientSocket::wait(int most_ms) const {
+  pollfd watched{fd_, POLLIN, 0};
+  poll(&watched, 1, most_ms);
 }
 
 uint32_t ClientSocket::kernel_drops() const { return earshot::kernel_drops(fd_); }

@@ -43,6 +43,8 @@ class ClientSocket {
   // Takes what is there, up to a batch, without waiting.
   unsigned receive();
   Received received(unsigned i) const;
+  // Until something is there, or so long.
+  void wait(int most_ms) const;
 
   // Datagrams that came and found no room here.
   uint32_t kernel_drops() const;

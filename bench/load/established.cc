@@ -1,13 +1,11 @@
 #include "established.h"
 
-#include <arpa/inet.h>
 #include <sched.h>
 #include <sys/prctl.h>
 
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
-#include <fstream>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -16,8 +14,9 @@
 #include "client_socket.h"
 #include "clock.h"
 #include "destination.h"
+#include "flows.h"
 #include "gaps.h"
-#include "hex.h"
+#include "quantile.h"
 
 namespace earshot::load {
 namespace {
@@ -31,39 +30,10 @@ constexpr uint64_t kLingerMs = 1000;
 // is due meanwhile is sent together, as no set of clients would. Much shorter is a core of its own.
 constexpr uint64_t kStepUs = 200;
 
-constexpr size_t kTransactionIdAt = 8;
-constexpr size_t kTransactionIdBytes = 12;
 constexpr uint64_t kRequestAgainNs = kSecondNs / 2;
 
 // What a datagram says, behind 12 bytes of RTP header.
 constexpr size_t kRunAt = 12, kIndexAt = 16, kSentAt = 24, kLeastBytes = 32;
-
-struct Flow {
-  uint32_t client;  // network byte order
-  std::vector<uint8_t> request;
-  bool answered = false;
-};
-
-std::vector<Flow> read_flows(const std::string& file) {
-  std::vector<Flow> flows;
-  std::ifstream in(file);
-  for (std::string client, hex; in >> client >> hex;) {
-    in_addr address{};
-    Flow flow{0, from_hex(hex)};
-    if (inet_pton(AF_INET, client.c_str(), &address) != 1 || flow.request.size() > ClientSocket::kMaxPayload ||
-        flow.request.size() < kTransactionIdAt + kTransactionIdBytes) {
-      fail("no flow in " + file + ": " + client);
-    }
-    flow.client = address.s_addr;
-    flows.push_back(std::move(flow));
-  }
-  if (flows.empty()) fail("no flows in " + file);
-  return flows;
-}
-
-std::string transaction_of(const uint8_t* message) {
-  return std::string(reinterpret_cast<const char*>(message) + kTransactionIdAt, kTransactionIdBytes);
-}
 
 // Sends each flow's request, again while it is not answered, until all are or the time is up. Returns how many it sent.
 uint64_t set_up(ClientSocket& socket, std::vector<Flow>& flows, uint64_t rate, uint64_t seconds) {
@@ -220,7 +190,7 @@ class Run {
         const uint64_t sent_ns = read_u64(each.bytes + kSentAt);
         const uint64_t took_ns = each.arrived_ns - sent_ns;
         gaps_.heard(index % flows_.size(), sent_ns, each.arrived_ns);
-        result_.round_trips_us10.push_back(static_cast<uint32_t>(std::min<uint64_t>(took_ns / 100, ~uint32_t{0})));
+        result_.round_trips_us10.push_back(us10_of(took_ns));
       }
     }
     return got == ClientSocket::kReceiveBatch;
@@ -237,14 +207,6 @@ class Run {
   uint64_t next_ = 0;
   Result result_;
 };
-
-// Sorts as far as it must.
-double quantile_us(std::vector<uint32_t>& values, double q) {
-  if (values.empty()) return 0;
-  const auto at = static_cast<size_t>(q * static_cast<double>(values.size() - 1));
-  std::nth_element(values.begin(), values.begin() + static_cast<ptrdiff_t>(at), values.end());
-  return values[at] / 10.0;
-}
 
 double part(const std::vector<double>& sorted, double q) {
   return sorted.empty() ? 0 : sorted[static_cast<size_t>(q * static_cast<double>(sorted.size() - 1))];

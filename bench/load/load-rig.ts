@@ -11,6 +11,7 @@ import path from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { type DerivedKeys, deriveKeys } from "../../src/keys/key-ring.ts";
+import { NEW_FLOW_RATES, type NewFlowRates } from "../../src/relay/limits.ts";
 import { Metrics } from "../../test/kit/metrics.ts";
 import { flowLines } from "./flow-lines.ts";
 import {
@@ -19,8 +20,11 @@ import {
   EchoTransceiver,
   type EstablishedOptions,
   type EstablishedResult,
+  type FirstPackets,
+  type FirstPacketsResult,
   type FloodResult,
   runEstablished,
+  runFirstPackets,
   runLoad,
 } from "./load-tools.ts";
 import { threadCpuNs, threadsNamed, udpSockets } from "./proc.ts";
@@ -38,6 +42,10 @@ export interface LoadRigOptions {
   readonly network: Network;
   /** Of everything but the workers. */
   readonly seat?: Seat;
+  /** Of the relay's control plane, where it is not with the others. */
+  readonly relaySeat?: Seat;
+  /** Those of an operator who asks for nothing if absent. */
+  readonly newFlowRates?: NewFlowRates;
   readonly flowCapacity?: number;
   readonly receiveBufferBytes?: number;
   /** Workers go before everything else on their CPUs. Needs root. */
@@ -116,7 +124,7 @@ export class LoadRig {
     writeFileSync(flowsFile, flowLines(options.flows, network.clients, keys, transceiver), { mode: 0o600 });
     const { mischief } = options;
     const echo = await EchoTransceiver.start({ cluster: CLUSTER, id: TRANSCEIVER, epoch, keys, mischief, ...seat });
-    const relay = startRelayHost(seat);
+    const relay = startRelayHost(options.relaySeat ?? seat);
     const host: RelayHostOptions = {
       engine: options.engine,
       workers: options.workers,
@@ -126,6 +134,7 @@ export class LoadRig {
       cluster: CLUSTER,
       transceivers: [{ id: TRANSCEIVER, address: "127.0.0.1", port: echo.port }],
       flowCapacity: options.flowCapacity ?? FLOW_CAPACITY,
+      newFlowRates: options.newFlowRates ?? NEW_FLOW_RATES,
       receiveBufferBytes: options.receiveBufferBytes ?? RECEIVE_BUFFER_BYTES,
     };
     const started = await ask<RelayHostStarted>(relay, { kind: "start", options: host });
@@ -143,6 +152,11 @@ export class LoadRig {
   /** Flows send for so long, and wait for their echoes. */
   established(seconds: number, options: EstablishedOptions = {}): Promise<EstablishedResult> {
     return runEstablished({ ...this.#target, flowsFile: this.flowsFile }, seconds, options, this.#options.seat);
+  }
+
+  /** Some of the flows ask to be let in, and then once more. */
+  firstPackets(options: FirstPackets): Promise<FirstPacketsResult> {
+    return runFirstPackets({ ...this.#target, flowsFile: this.flowsFile }, options, this.#options.seat);
   }
 
   /** Strangers send for so long, or so many; as fast as they can if no rate is given. */

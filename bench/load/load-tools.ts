@@ -105,6 +105,41 @@ export function runEstablished(
   return runLoad("established", own, seat);
 }
 
+export interface FirstPackets {
+  /** Lines of the flows file. */
+  readonly first: number;
+  readonly count: number;
+  /** New flows per second; or as many as come while no more than so many wait for their answer. */
+  readonly offer: { readonly perSecond: number } | { readonly underWay: number };
+}
+
+interface Answers {
+  readonly sent: number;
+  readonly answered: number;
+  /** From the first request to the last answer. */
+  readonly perSecond: number;
+  /** From sending a request until the kernel has its answer. */
+  readonly p50Us: number;
+  readonly p99Us: number;
+  readonly maxUs: number;
+}
+
+export interface FirstPacketsResult {
+  readonly first: Answers;
+  /** The same requests once more, when their flows are there. */
+  readonly again: Answers;
+  readonly ownKernelDrops: number;
+}
+
+export function runFirstPackets(
+  { to, port, flowsFile }: EstablishedTarget,
+  { first, count, offer }: FirstPackets,
+  seat?: Seat,
+): Promise<FirstPacketsResult> {
+  const limit = "perSecond" in offer ? { rate: offer.perSecond } : { "under-way": offer.underWay };
+  return runLoad("first-packets", { to, port, flows: flowsFile, first, count, ...limit }, seat);
+}
+
 export interface FloodResult {
   readonly sent: number;
   readonly refused: number;

@@ -7,6 +7,7 @@ import { monitorEventLoopDelay } from "node:perf_hooks";
 import { pino } from "pino";
 import { EarshotError } from "../../src/earshot-error.ts";
 import { KeyRing } from "../../src/keys/key-ring.ts";
+import type { NewFlowRates } from "../../src/relay/limits.ts";
 import { Relay } from "../../src/relay/relay.ts";
 
 export interface RelayHostOptions {
@@ -21,6 +22,7 @@ export interface RelayHostOptions {
   readonly cluster: number;
   readonly transceivers: readonly { readonly id: number; readonly address: string; readonly port: number }[];
   readonly flowCapacity: number;
+  readonly newFlowRates: NewFlowRates;
   readonly receiveBufferBytes: number;
 }
 
@@ -55,7 +57,7 @@ let relay: Relay | undefined;
 
 /** On a trunk port that is known, so that what is sent to workers can be told from what is sent to the control plane. */
 async function open(options: RelayHostOptions, trunkPort: number): Promise<Relay> {
-  const { engine, workers, cpus, cluster, flowCapacity, receiveBufferBytes } = options;
+  const { engine, workers, cpus, cluster, flowCapacity, newFlowRates, receiveBufferBytes } = options;
   const opened = new Relay({
     listen: [{ id: 1, address: options.address, port: 0 }],
     trunk: { address: "127.0.0.1", port: trunkPort },
@@ -66,6 +68,7 @@ async function open(options: RelayHostOptions, trunkPort: number): Promise<Relay
     keys: new KeyRing([{ id: options.key.id, secret: Buffer.from(options.key.secret, "base64"), signs: true }]),
     cluster,
     flowCapacity,
+    newFlowRates,
     receiveBufferBytes,
     logger: pino({ level: "warn" }, pino.destination({ dest: 2, sync: true })),
   });

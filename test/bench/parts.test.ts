@@ -28,6 +28,9 @@ const missingRivals = RIVALS.flatMap((kind) => missingRival(kind)?.what ?? []);
 const PARTS: Readonly<Partial<Record<PartName, Expected>>> = {
   micro: { tables: { micro: ["JS", "native", "native, 256 prefetched"] } },
   admission: { tables: { admission: ["median", "p99", "rate"] } },
+  setup: {
+    tables: { "first-packet": ["p50", "p99"], "new-flows": ["new flows", "p50", "p99", "the same again"] },
+  },
   latency: {
     tables: {
       added: ["p50", "p99", "lost"],
