@@ -12,7 +12,7 @@ import {
 } from "../config/schema.ts";
 
 export function addConfigOptions(commander: Commander, command: Command): void {
-  const keys = KEYS.filter((key) => appliesTo(key, command) && !fieldOf(key).fileOnly);
+  const keys = KEYS.filter((key) => appliesTo(key, command) && !fieldOf(key).fileOnly && !fieldOf(key).secret);
   for (const key of keys) commander.addOption(option(key, command));
 }
 

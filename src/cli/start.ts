@@ -2,6 +2,7 @@
 import type { FastifyInstance } from "fastify";
 import type { Logger } from "pino";
 import type { AddressPort } from "../config/address-port.ts";
+import { backendSettings } from "../config/backend.ts";
 import { reachableByClients } from "../config/ingresses.ts";
 import type { Config } from "../config/schema.ts";
 import { randomKeyRing } from "../keys/key-file.ts";
@@ -46,6 +47,7 @@ class StartService implements Service {
     this.#transceivers = new TransceiverFront({
       // The trunk's ports are the relay's here; nobody needs to know those of the transceivers.
       settings: { ...config, trunk: { address: config.trunk.address, port: 0 } },
+      backend: backendSettings(config),
       keys,
       advertise: () => this.#advertise(),
       logger,

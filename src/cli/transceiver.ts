@@ -1,6 +1,7 @@
 /** `earshot transceiver`: a front process with page, signalling and metrics, and one transceiver process or more. */
 import type { FastifyInstance } from "fastify";
 import type { AddressPort } from "../config/address-port.ts";
+import { backendSettings } from "../config/backend.ts";
 import { hostAddresses, reachableByClients } from "../config/ingresses.ts";
 import type { Config } from "../config/schema.ts";
 import { KeySource } from "../process/key-source.ts";
@@ -24,6 +25,7 @@ export async function transceiver(config: Config<"transceiver">): Promise<void> 
   const auth = await openAuth(config, logger);
   const front = new TransceiverFront({
     settings: config,
+    backend: backendSettings(config),
     keys: () => keys.ring,
     advertise: () => advertise,
     logger,

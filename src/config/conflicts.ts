@@ -5,7 +5,7 @@
 import { EarshotError } from "../earshot-error.ts";
 import { type AddressPort, addressFamily, formatAddressPort, isLoopback } from "./address-port.ts";
 import type { Origin } from "./load.ts";
-import type { Command, Key, Machine } from "./schema.ts";
+import { type Command, fieldOf, flagOf, type Key, type Machine } from "./schema.ts";
 
 const MAX_PORT = 65535;
 const MAX_ID = 4294967295;
@@ -28,6 +28,12 @@ interface ProcessSettings {
   readonly trunk: AddressPort;
 }
 
+interface BackendChoice {
+  readonly backend: "echo" | "websocket" | "module";
+  readonly backendUrl: string | undefined;
+  readonly backendModule: string | undefined;
+}
+
 export function checkTogether(command: Command, settings: Settings, origins: Origins, machine: Machine): void {
   if (command !== "start" && settings.keys === undefined) {
     throw new EarshotError(
@@ -42,13 +48,39 @@ export function checkTogether(command: Command, settings: Settings, origins: Ori
     if (settings[key] === undefined || settings.jwtKeys !== undefined) continue;
     conflict(`${origins[key]?.name} is about JSON web tokens, but no key verifies any. Give --jwt-keys too`);
   }
-  if (command !== "relay") checkProcesses(command, settings as unknown as ProcessSettings);
+  if (command !== "relay") {
+    checkProcesses(command, settings as unknown as ProcessSettings);
+    checkBackend(settings as unknown as BackendChoice, origins);
+  }
   if (command === "transceiver") return;
   const relay = settings as unknown as RelaySettings;
   checkWorkers(relay, origins, machine);
   checkLanes(relay, origins);
   checkTrunkPorts(relay);
   if (command === "relay") checkDirectory(relay);
+}
+
+const BACKEND_NEEDS = { echo: undefined, websocket: "backendUrl", module: "backendModule" } as const;
+const BACKEND_OWN = {
+  echo: [],
+  websocket: ["backendUrl", "backendAudio", "backendSession", "backendKey", "backendHeaders"],
+  module: ["backendModule"],
+} as const satisfies Record<string, readonly Key[]>;
+
+/** Settings of a backend that is not the chosen one are a mistake: mostly --backend was forgotten. */
+function checkBackend(settings: BackendChoice, origins: Origins): void {
+  const { backend } = settings;
+  const need = BACKEND_NEEDS[backend];
+  if (need !== undefined && settings[need] === undefined) {
+    conflict(`the ${backend} backend needs ${flagOf(need)}. Example: ${flagOf(need)} ${fieldOf(need).example}`);
+  }
+  for (const [kind, keys] of Object.entries(BACKEND_OWN)) {
+    const given = kind === backend ? undefined : keys.find((key) => (origins[key]?.kind ?? "default") !== "default");
+    if (given === undefined) continue;
+    conflict(
+      `${origins[given]?.name} is for the ${kind} backend, but the backend is ${backend}. Give --backend ${kind}`,
+    );
+  }
 }
 
 /** Each process has an id and a trunk port of its own, one above those of the process before. */

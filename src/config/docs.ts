@@ -36,7 +36,7 @@ export function renderConfigDocs(): string {
 
 function renderField(key: Key): string {
   const field = fieldOf(key);
-  const source = field.fileOnly ? `\`${key}\`, in the file only` : `\`${flagOf(key)}\`, \`${environmentNameOf(key)}\``;
+  const source = sourceOf(key, field);
   const rows = [
     ["set by", source],
     ["type", field.schema.description],
@@ -47,6 +47,12 @@ function renderField(key: Key): string {
   ];
   const table = rows.filter(([, text]) => text !== undefined).map(([name, text]) => `| ${name} | ${text} |`);
   return `### ${key}\n\n${sentence(field.help)}\n\n| | |\n| --- | --- |\n${table.join("\n")}\n`;
+}
+
+function sourceOf(key: Key, { fileOnly, secret }: Field): string {
+  if (fileOnly) return `\`${key}\`, in the file only`;
+  if (secret) return `\`${environmentNameOf(key)}\`, or in the file; there is no flag, because others can read those`;
+  return `\`${flagOf(key)}\`, \`${environmentNameOf(key)}\``;
 }
 
 /** One text where every command has the same default, else one for each. */

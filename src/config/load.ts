@@ -45,7 +45,7 @@ export function loadConfig<C extends Command>(command: C, sources: Sources): Con
   const environment = fromEnvironment(command, sources.environment);
   const flags = new Map<Key, Raw>();
   for (const key of KEYS.filter((one) => appliesTo(one, command))) {
-    const value = sources.flags[key];
+    const value = fieldOf(key).secret ? undefined : sources.flags[key];
     if (value !== undefined) flags.set(key, { value, origin: { kind: "flag", name: flagOf(key) } });
   }
   const config = flags.get("config") ?? environment.get("config");
@@ -146,7 +146,8 @@ function checked(key: Key, { value, origin }: Raw): unknown {
       ? `${placeOf(key, issue.path)}${origin.name.slice(key.length)}`
       : origin.name;
   const expected = issue.code === "unrecognized_keys" ? `no other keys than ${field.itemKeys}` : issue.message;
-  const got = issue.code === "unrecognized_keys" ? issue.keys.join(", ") : show(issue.path.length > 0 ? came : value);
+  const shown = issue.code === "unrecognized_keys" ? issue.keys.join(", ") : show(issue.path.length > 0 ? came : value);
+  const got = field.secret ? "something else" : shown;
   throw new EarshotError(
     "CONFIG_VALUE",
     `${where}: expected ${expected}, got ${got}. Example: ${example(key, origin)}`,

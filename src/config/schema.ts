@@ -3,10 +3,14 @@
  * Flags, environment names, `--help`, docs/config.md and the checks all follow from this list. It reads nothing itself.
  */
 import { z } from "zod";
+import { AUDIO_FORMATS } from "../transceiver/backends/backend.ts";
+import { MAX_QUEUED_AUDIO_MS } from "../transceiver/limits.ts";
 import {
   bytes,
   cpuList,
   fileName,
+  headerList,
+  headerText,
   hostAddress,
   iceServerUrl,
   integer,
@@ -19,6 +23,7 @@ import {
   origin,
   remotePlace,
   text,
+  websocketUrl,
 } from "./values.ts";
 
 export const COMMANDS = ["start", "relay", "transceiver"] as const;
@@ -40,7 +45,7 @@ export interface Default {
 }
 
 export interface Field<C extends Command = Command, S extends z.ZodType = z.ZodType> {
-  readonly group: "Network" | "Relay" | "Transceiver" | "HTTP" | "Process";
+  readonly group: "Network" | "Relay" | "Transceiver" | "Backend" | "HTTP" | "Process";
   readonly commands: readonly C[];
   /** What stands for the value in help: `HOST:PORT`. */
   readonly placeholder: string;
@@ -50,6 +55,8 @@ export interface Field<C extends Command = Command, S extends z.ZodType = z.ZodT
   readonly fileOnly?: boolean;
   /** Of the objects in such a list. */
   readonly itemKeys?: string;
+  /** Has no flag, because other users of the machine can read those, and is shown in no message. */
+  readonly secret?: boolean;
   readonly default: Default | Readonly<Partial<Record<C, Default>>>;
   readonly off?: string;
   readonly help: string;
@@ -273,6 +280,83 @@ export const FIELDS = {
     help: "longest call; a token expires after that time",
     example: "7200",
     schema: integer(1, 1209600),
+  }),
+  backend: field({
+    group: "Backend",
+    commands: withTransceiver,
+    placeholder: "KIND",
+    default: fixed("echo"),
+    help: "what calls are connected to: echo (sends everything back), websocket (a service that speaks the Realtime API's events) or module (a file of yours)",
+    example: "websocket",
+    schema: oneOf("echo", "websocket", "module"),
+  }),
+  backendUrl: field({
+    group: "Backend",
+    commands: withTransceiver,
+    placeholder: "URL",
+    default: unset("none: required for the websocket backend"),
+    help: "the service of the websocket backend; each call opens a connection of its own",
+    example: "wss://voice.example.org/v1/realtime?model=small",
+    schema: optional(websocketUrl),
+  }),
+  backendAudio: field({
+    group: "Backend",
+    commands: withTransceiver,
+    placeholder: "FORMAT",
+    default: fixed("pcm16-24000"),
+    help: "how audio goes to and from the service of the websocket backend: samples at 24 or 48 kHz, or the call's packets (Opus) as they are. A module says itself what it wants",
+    example: "pcm16-24000",
+    schema: oneOf(...AUDIO_FORMATS),
+  }),
+  backendSession: field({
+    group: "Backend",
+    commands: withTransceiver,
+    placeholder: "FILE",
+    default: unset("none"),
+    help: "JSON file with the session that the service is asked for when a call begins: instructions, voice, tools; the audio formats are added",
+    example: "session.json",
+    schema: optional(fileName),
+  }),
+  backendKey: field({
+    group: "Backend",
+    commands: withTransceiver,
+    placeholder: "KEY",
+    secret: true,
+    default: unset("none"),
+    help: "key for the service, sent as Authorization: Bearer",
+    example: "sk-...",
+    schema: optional(headerText),
+  }),
+  backendHeaders: field({
+    group: "Backend",
+    commands: withTransceiver,
+    placeholder: "[NAME: VALUE]",
+    list: true,
+    fileOnly: true,
+    secret: true,
+    default: unset("none"),
+    help: "further headers for the service",
+    example: '"X-Team: voice"',
+    schema: headerList,
+  }),
+  backendModule: field({
+    group: "Backend",
+    commands: withTransceiver,
+    placeholder: "FILE",
+    default: unset("none: required for the module backend"),
+    help: "JavaScript module of the module backend; its default export is a backend (docs/backends.md)",
+    example: "./my-backend.mjs",
+    schema: optional(fileName),
+  }),
+  maxQueuedAudioSeconds: field({
+    group: "Backend",
+    commands: withTransceiver,
+    placeholder: "N",
+    unit: "seconds",
+    default: fixed(MAX_QUEUED_AUDIO_MS / 1000),
+    help: "most audio that a backend may have queued in one call to be played; what is above is dropped. A second of it takes 48 KB at 24 kHz",
+    example: "60",
+    schema: integer(1, 3600),
   }),
   http: field({
     group: "HTTP",

@@ -125,6 +125,34 @@ export const origin: z.ZodType<string> = parsed("* or an origin such as https://
   return url.protocol.startsWith("http") && url.origin === raw.replace(/\/$/, "") ? url.origin : undefined;
 });
 
+/** Of a service that is spoken to over a WebSocket. */
+export const websocketUrl: z.ZodType<string> = parsed("a ws: or wss: URL without a fragment", (raw) => {
+  if (typeof raw !== "string" || !URL.canParse(raw)) return undefined;
+  const url = new URL(raw);
+  return /^wss?:$/.test(url.protocol) && url.hash === "" ? url.href : undefined;
+});
+
+/** RFC 9110, section 5.5, without what only some programs take. */
+const HEADER_TEXT = /^[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?$/;
+const HEADER_LINE = /^([!#$%&'*+.^_`|~0-9A-Za-z-]+): *(.*)$/;
+
+/** The value of an HTTP header. */
+export const headerText: z.ZodType<string> = parsed("printable ASCII characters", (raw) =>
+  typeof raw === "string" && HEADER_TEXT.test(raw) ? raw : undefined,
+);
+
+/** Headers by name, from lines as in HTTP. */
+export const headerList: z.ZodType<Readonly<Record<string, string>>> = parsed("a list of NAME: VALUE", (raw = []) => {
+  if (!Array.isArray(raw)) return undefined;
+  const headers: Record<string, string> = {};
+  for (const line of raw) {
+    const [, name, value] = (typeof line === "string" && HEADER_LINE.exec(line)) || [];
+    if (name === undefined || value === undefined || !HEADER_TEXT.test(value)) return undefined;
+    headers[name] = value;
+  }
+  return headers;
+});
+
 /** `0,2` or `0-3`, or `off` for none. Whether this process may use those CPUs is checked elsewhere. */
 export const cpuList: z.ZodType<readonly number[]> = parsed("CPU numbers such as 0,2 or 0-3, or off", (raw) => {
   if (raw === "off") return [];

@@ -7,6 +7,7 @@ import type { AddressPort } from "../config/address-port.ts";
 import type { Ingress } from "../engine/engine.ts";
 import type { FleetKey } from "../keys/key-ring.ts";
 import type { NewFlowRates } from "../relay/limits.ts";
+import type { BackendSettings } from "../transceiver/backends/load-backend.ts";
 import type { CallDescription } from "../transceiver/session.ts";
 import type { CallAnswer, FragmentAnswer } from "../transceiver/transceiver.ts";
 import type { MetricFamilies } from "./merged-metrics.ts";
@@ -55,6 +56,9 @@ export interface TransceiverInit extends CommonInit {
   readonly maxCallMs: number;
   /** Infinity for no limit. */
   readonly maxIdleMs: number;
+  /** May hold a key: it travels here and nowhere else. */
+  readonly backend: BackendSettings;
+  readonly maxQueuedAudioMs: number;
 }
 
 export interface TransceiverReady {

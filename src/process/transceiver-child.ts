@@ -1,5 +1,7 @@
 /** Entry of a transceiver process: hosts one Transceiver. It never speaks HTTP, and never shares a process with a relay. */
 import { KeyRing } from "../keys/key-ring.ts";
+import { loadBackend } from "../transceiver/backends/load-backend.ts";
+import { TransceiverCounters } from "../transceiver/counters.ts";
 import { Transceiver } from "../transceiver/transceiver.ts";
 import { hostChild } from "./child-host.ts";
 import type { TransceiverCalls, TransceiverEvents, TransceiverInit, TransceiverReady } from "./messages.ts";
@@ -7,7 +9,11 @@ import type { TransceiverCalls, TransceiverEvents, TransceiverInit, TransceiverR
 hostChild<TransceiverInit, TransceiverReady, TransceiverCalls, TransceiverEvents>(
   "transceiver",
   async (init, logger, emit) => {
+    const counters = new TransceiverCounters();
     const transceiver = new Transceiver({
+      ...(await loadBackend(init.backend, counters)),
+      counters,
+      maxQueuedAudioMs: init.maxQueuedAudioMs,
       id: init.id,
       cluster: init.cluster,
       epoch: processEpoch(),

@@ -7,6 +7,7 @@ import type { AddressPort } from "../config/address-port.ts";
 import type { KeyRing } from "../keys/key-ring.ts";
 import { Calls } from "../signalling/calls.ts";
 import type { CallMaker } from "../signalling/open-calls.ts";
+import type { BackendSettings } from "../transceiver/backends/load-backend.ts";
 import { tellKeys } from "./child-keys.ts";
 import { childEntry } from "./entry.ts";
 import { mergeMetrics } from "./merged-metrics.ts";
@@ -28,8 +29,10 @@ export interface TransceiverFrontOptions {
     readonly maxNewCallsPerSecond: number;
     readonly maxCallSeconds: number;
     readonly maxIdleSeconds: number;
+    readonly maxQueuedAudioSeconds: number;
     readonly logLevel: string;
   };
+  readonly backend: BackendSettings;
   /** The keys of now. */
   readonly keys: () => KeyRing;
   readonly advertise: () => readonly AddressPort[];
@@ -124,6 +127,8 @@ export class TransceiverFront {
         maxCalls: settings.maxCalls,
         maxCallMs: settings.maxCallSeconds * 1000,
         maxIdleMs: settings.maxIdleSeconds * 1000,
+        maxQueuedAudioMs: settings.maxQueuedAudioSeconds * 1000,
+        backend: this.#options.backend,
       }),
       onReady: ({ trunk }) => {
         member.trunk = trunk;

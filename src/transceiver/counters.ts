@@ -73,6 +73,12 @@ export const COUNTER_HELP = {
   backend_drop_busy: "frames and messages that a backend was too slow for",
   backend_failures: "errors of a backend, each of which ended its call",
 
+  service_connections: "connections to a service that were opened, again or for the first time",
+  service_retries: "attempts to connect that follow on one that failed or was lost",
+  service_drop_audio: "pieces of a caller's audio that a service was too slow or too long away for",
+  service_drop_event: "events of a service that cannot be read, and events that it could not be sent",
+  service_drop_client_event: "events of a client that are too large for a service",
+
   calls_created: "offers answered",
   calls_refused_invalid: "offers refused because they are malformed",
   calls_refused_unsupported: "offers refused because they ask for what is not supported",
@@ -115,6 +121,9 @@ export class TransceiverCounters {
     number
   >;
 
+  /** Connections of the websocket backend, by state; those that are closed are not counted. */
+  readonly services = { connecting: 0, open: 0, waiting: 0 };
+
   /** The metrics of one transceiver. `gauges` is asked at each scrape. */
   registry(gauges: () => TransceiverGauges): Registry {
     const registry = new Registry();
@@ -148,6 +157,16 @@ export class TransceiverCounters {
       registers: [registry],
       collect() {
         for (const [state, calls] of Object.entries(gauges().calls)) this.set({ state }, calls);
+      },
+    });
+    const { services } = this;
+    new Gauge({
+      name: "earshot_transceiver_services",
+      help: "calls of the websocket backend by the state of their service: connecting, open, or waiting to connect again",
+      labelNames: ["state"],
+      registers: [registry],
+      collect() {
+        for (const [state, calls] of Object.entries(services)) this.set({ state }, calls);
       },
     });
     new Gauge({

@@ -134,6 +134,56 @@ export const MAX_EARLY_EVENTS = 64;
 /** Promises of a session's handlers that are pending; media is dropped while there are more. One second of voice. */
 export const MAX_PENDING_HANDLERS = 50;
 
+/** Most audio that a backend may have queued in one call, unless a setting says otherwise: 3 MB of samples at 24 kHz. */
+export const MAX_QUEUED_AUDIO_MS = 60_000;
+
+// ---- the service behind the websocket backend ----
+
+export interface ServiceTiming {
+  /** From connecting to the service's agreement. */
+  readonly connectMs: number;
+  /** Before the first new attempt; each further one waits twice as long. */
+  readonly retryMs: number;
+  readonly retryMaxMs: number;
+  /** Attempts in a row that fail; after these the call ends. */
+  readonly attempts: number;
+  /** A connection that lasted so long was none of these. */
+  readonly stableMs: number;
+  /** A service that answers no ping in this time is gone. */
+  readonly pingMs: number;
+  /** For its goodbye. */
+  readonly closeMs: number;
+}
+
+/** About 10 s of attempts: a service that restarts comes back in that time, and a caller waits no longer. */
+export const SERVICE_TIMING: ServiceTiming = {
+  connectMs: 10_000,
+  retryMs: 250,
+  retryMaxMs: 4_000,
+  attempts: 6,
+  stableMs: 10_000,
+  pingMs: 15_000,
+  closeMs: 1_000,
+};
+
+/** Of one event. Audio deltas of known services are below 100 KB; each is parsed on the event loop of all calls. */
+export const MAX_SERVICE_EVENT_BYTES = 1_048_576;
+
+/** Unsent bytes of one service's connection: 4 s of audio at 24 kHz. Past it the service is too slow, and audio waits. */
+export const MAX_SERVICE_BUFFER_BYTES = 262_144;
+
+/** The caller's audio that waits for a service: 2 s, so that words said while it connects are not lost. */
+export const MAX_HELD_AUDIO_EVENTS = 100;
+
+/** Other events that wait, in either direction. */
+export const MAX_HELD_EVENTS = 64;
+
+/** Of one event of a client: conversations with images are not expected here. */
+export const MAX_CLIENT_EVENT_CHARS = 262_144;
+
+/** Responses that were cut off and of which audio may still be on its way. */
+export const MAX_CUT_RESPONSES = 16;
+
 // ---- trunk ----
 
 /** Relay ports that replies can be sent to, as many as the trunk reader has replay windows for. */

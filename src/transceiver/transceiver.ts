@@ -19,6 +19,7 @@ import { type EndReason, TransceiverCounters } from "./counters.ts";
 import { Demux } from "./demux.ts";
 import type { IceCredentials } from "./ice-agent.ts";
 import { readIceFragment } from "./ice-fragment.ts";
+import { MAX_QUEUED_AUDIO_MS } from "./limits.ts";
 import { RelayWatch } from "./relay-watch.ts";
 import { type OfferRules, readOffer } from "./sdp-offer.ts";
 import type { CallDescription } from "./session.ts";
@@ -46,6 +47,8 @@ export interface TransceiverOptions {
   readonly limits: { readonly maxCalls: number };
   /** Echo if absent. */
   readonly backend?: Backend;
+  /** True for an error that nobody caught and that is the backend's: it has then ended its call. */
+  readonly absorbFault?: (error: unknown) => boolean;
   /** Most audio that a backend may have queued in one call, in ms; 60 s if absent. */
   readonly maxQueuedAudioMs?: number;
   /** Where to count; given if the backend counts too. */
@@ -125,7 +128,7 @@ export class Transceiver {
         counters,
         backend: options.backend ?? echoBackend,
         ticker: new Ticker(),
-        maxQueuedAudioMs: options.maxQueuedAudioMs ?? 60_000,
+        maxQueuedAudioMs: options.maxQueuedAudioMs ?? MAX_QUEUED_AUDIO_MS,
         logger: options.logger,
         boundedLog: this.#boundedLog,
         maxCallMs: options.maxCallMs,
@@ -250,7 +253,7 @@ export class Transceiver {
    * where a client can cause some. It is then counted, logged and done with. Anything else is a bug, and must end the process.
    */
   absorbFault(error: unknown): boolean {
-    if (!isWeriftFault(error)) return false;
+    if (!isWeriftFault(error)) return this.#options.absorbFault?.(error) ?? false;
     this.#counters.count.werift_faults++;
     this.#boundedLog.warn({ err: error }, "werift left an error of its own unhandled");
     return true;

@@ -638,4 +638,61 @@ describe("backends", () => {
     assert.deepEqual(lines, [[["0", "audio", true, "audio/opus"]]]);
     await closeRig(rig);
   });
+
+  test("hears how loud the client says that it is, and where the client is", async () => {
+    const heard: unknown[] = [];
+    const rig = await openRig({
+      backend: {
+        name: "listener",
+        open: (owner) => ({
+          frame: ({ level }) => {
+            heard.push(level, owner.remote);
+          },
+        }),
+      },
+    });
+    const ID = 9;
+    const transform = (offer: string) =>
+      offer.replace(/^(m=audio .*\r\n)/m, `$1a=extmap:${ID} urn:ietf:params:rtp-hdrext:ssrc-audio-level\r\n`);
+    const { client } = await call(rig, { transform });
+    const payload = Buffer.from("voice");
+    client.sendAudio({ payload, timestamp: 960, level: { id: ID, payload: Buffer.from([0x80 | 33]) } });
+    client.sendAudio({ payload, timestamp: 1920, level: { id: ID, payload: Buffer.from([127]) } });
+    client.sendAudio({ payload, timestamp: 2880 });
+    await until(
+      () => heard.length === 6,
+      () => `${heard.length / 2} frames`,
+    );
+    const { address, port } = client.reachedAt;
+    const remote = `${address}:${port}`;
+    assert.deepEqual(heard, [
+      { levelDbov: -33, hasVoice: true },
+      remote,
+      { levelDbov: -127, hasVoice: false },
+      remote,
+      undefined,
+      remote,
+    ]);
+    await closeRig(rig);
+  });
+
+  test("a level of no bytes is no level, and ends nothing", async () => {
+    const levels: unknown[] = [];
+    const rig = await openRig({
+      backend: { name: "listener", open: () => ({ frame: ({ level }) => void levels.push(level) }) },
+    });
+    const transform = (offer: string) =>
+      offer.replace(/^(m=audio .*\r\n)/m, "$1a=extmap:9 urn:ietf:params:rtp-hdrext:ssrc-audio-level\r\n");
+    const { client, callId } = await call(rig, { transform });
+    const payload = Buffer.from("voice");
+    client.sendAudio({ payload, timestamp: 960, level: { id: 9, payload: Buffer.alloc(0) } });
+    client.sendAudio({ payload, timestamp: 1920 });
+    await until(
+      () => levels.length > 0,
+      () => "no frame",
+    );
+    assert.ok(levels.every((level) => level === undefined));
+    assert.ok(!rig.ended.includes(callId));
+    await closeRig(rig);
+  });
 });

@@ -1,6 +1,7 @@
 /** Owns a stock werift peer as a client: it offers audio and a data channel, and never leaves the loopback interface. */
 import { randomBytes } from "node:crypto";
 import {
+  type Extension,
   MediaStreamTrack,
   type RTCDataChannel,
   RTCPeerConnection,
@@ -78,7 +79,13 @@ export class WeriftClient {
     return { address: host, port };
   }
 
-  sendAudio(fields: { payload: Buffer; timestamp: number; marker?: boolean; payloadType?: number }): void {
+  sendAudio(fields: {
+    payload: Buffer;
+    timestamp: number;
+    marker?: boolean;
+    payloadType?: number;
+    level?: Extension;
+  }): void {
     this.#sequence = (this.#sequence + 1) & 0xffff;
     const header = new RtpHeader({
       ssrc: this.ssrc,
@@ -87,6 +94,7 @@ export class WeriftClient {
       timestamp: fields.timestamp,
       marker: fields.marker ?? false,
     });
+    if (fields.level !== undefined) header.extensions.push(fields.level);
     this.#track.writeRtp(new RtpPacket(header, fields.payload));
   }
 

@@ -133,7 +133,7 @@ export class BackendLink {
       sendFrame: (frame) => host.sendFrame(frame),
       sendMessage: (channel, data) => host.sendMessage(channel, data),
       requestKeyframe: (line) => host.requestKeyframe(line),
-      hangUp: () => host.hangUp(),
+      hangUp: (error) => (error === undefined ? host.hangUp() : this.#failed(error)),
     };
   }
 
@@ -202,7 +202,8 @@ export class BackendLink {
     if (session === undefined) return;
     try {
       const told = tell(session);
-      if (told === undefined) return;
+      // A handler may well be an arrow that gives some other value.
+      if (typeof told !== "object") return;
       this.#pending++;
       Promise.resolve(told)
         .catch((error) => this.#failed(error))

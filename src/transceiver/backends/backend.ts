@@ -104,7 +104,8 @@ export interface BackendCall {
   sendMessage(channel: number, data: string | Buffer): boolean;
   /** Asks the client for a video frame that can be decoded without earlier ones. */
   requestKeyframe(line: string): void;
-  hangUp(): void;
+  /** Ends the call; with an error, that is logged and counted as the backend's failure. */
+  hangUp(error?: Error): void;
 }
 
 /**
