@@ -30,6 +30,15 @@ bool Endpoint::parse(const std::string& host, uint16_t port, Endpoint& out) {
   return true;
 }
 
+std::string Endpoint::host() const {
+  char text[INET6_ADDRSTRLEN] = "";
+  sockaddr_in v4;
+  std::memcpy(&v4, &address, sizeof v4);
+  const void* const from = family() == AF_INET6 ? static_cast<const void*>(&address.sin6_addr) : &v4.sin_addr;
+  inet_ntop(family(), from, text, sizeof text);
+  return text;
+}
+
 uint16_t Endpoint::port() const { return ntohs(address.sin6_port); }
 void Endpoint::set_port(uint16_t port) { address.sin6_port = htons(port); }
 

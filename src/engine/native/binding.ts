@@ -7,6 +7,7 @@ import { fileURLToPath } from "node:url";
 import { EarshotError } from "../../earshot-error.ts";
 import { packageRoot } from "../../package-root.ts";
 import type { EngineOptions, Ingress, LaneDescriptors } from "../engine.ts";
+import type { NativeTrunkEndClass } from "./trunk-end-binding.ts";
 
 export interface NativeKey {
   readonly id: number;
@@ -68,6 +69,7 @@ export interface Binding {
     readonly receiveBufferBytes: number;
   }): NativeFailure | NativeLanes;
   closeLanes(lanes: readonly LaneDescriptors[]): void;
+  readonly TrunkEnd: NativeTrunkEndClass;
 }
 
 let loaded: Binding | undefined;
