@@ -1,8 +1,13 @@
 // The Node-API face of the engine: checks every argument, and wakes JavaScript through one uv_async_t.
 // Nothing here is on a packet's way.
 #include <napi.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <unistd.h>
 #include <uv.h>
 
+#include <cerrno>
+#include <cstring>
 #include <memory>
 #include <string>
 #include <utility>
@@ -11,7 +16,6 @@
 #include "../core/path.h"
 #include "arguments.h"
 #include "dtls.h"
-#include "trunk_end_addon.h"
 
 namespace earshot {
 namespace {
@@ -110,6 +114,9 @@ EngineOptions read_options(const Napi::Object& in) {
   options.lanes = lanes.lanes;
   options.receive_buffer_bytes = lanes.receive_buffer_bytes;
   if (!in.Get("adopted").IsUndefined()) options.adopted = lanes_in(in.Get("adopted"));
+  if (!in.Get("memory").IsUndefined()) {
+    options.memfd = static_cast<int>(uint_in(in.Get("memory"), 0, INT32_MAX, "memory"));
+  }
   options.workers = uint_in(in.Get("workers"), 1, kMaxWorkers, "workers");
   options.relay_id = uint_in(in.Get("relayId"), 0, 0xffffff, "relayId");
   options.epoch = uint64_in(in.Get("epoch"), "epoch");
@@ -166,6 +173,20 @@ void close_lanes(const Napi::CallbackInfo& info) {
   }
 }
 
+// () -> a descriptor of empty memory for an engine, the caller's to close
+Napi::Value make_kept_memory(const Napi::CallbackInfo& info) {
+  const int fd = KeptMemory::make_memfd();
+  if (fd < 0) throw Napi::Error::New(info.Env(), std::string("memfd_create: ") + std::strerror(errno));
+  return Napi::Number::New(info.Env(), fd);
+}
+
+// (pid) Kills this process when its parent, which is to have that pid, has ended; at once if it has already.
+void die_with_parent(const Napi::CallbackInfo& info) {
+  const auto parent = static_cast<pid_t>(uint_in(info[0], 1, INT32_MAX, "pid"));
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  if (getppid() != parent) raise(SIGKILL);
+}
+
 }  // namespace
 
 class NativeEngine : public Napi::ObjectWrap<NativeEngine> {
@@ -180,6 +201,7 @@ class NativeEngine : public Napi::ObjectWrap<NativeEngine> {
                            InstanceMethod<&NativeEngine::set_keys>("setKeys"),
                            InstanceMethod<&NativeEngine::add_transceiver>("addTransceiver"),
                            InstanceMethod<&NativeEngine::retire_transceiver>("retireTransceiver"),
+                           InstanceMethod<&NativeEngine::taken_over>("takenOver"),
                            InstanceMethod<&NativeEngine::take_control>("takeControl"),
                            InstanceMethod<&NativeEngine::offer>("offer"),
                            InstanceMethod<&NativeEngine::admit>("admit"),
@@ -250,9 +272,21 @@ class NativeEngine : public Napi::ObjectWrap<NativeEngine> {
     return out;
   }
 
-  // (signing id, keys)
+  // (signing id, [{ id, tokenTag, trunkUp, trunkDown }])
   void set_keys(const Napi::CallbackInfo& info) {
-    engine_->set_keys(keys_in(info[0], info[1]));
+    KeySet keys;
+    keys.signing = static_cast<uint8_t>(uint_in(info[0], 0, kKeyIds - 1, "signing key id"));
+    const Napi::Array entries = array_in(info[1], 1, kKeyIds, "keys");
+    for (uint32_t i = 0; i < entries.Length(); i++) {
+      const Napi::Object in = object_in(entries.Get(i), "key");
+      KeySet::Entry& entry = keys.entries[uint_in(in.Get("id"), 0, kKeyIds - 1, "key id")];
+      entry.known = true;
+      entry.token_tag = SipKey::from_bytes(bytes_in(in.Get("tokenTag"), 16, 16, "tokenTag").data());
+      entry.trunk_up = SipKey::from_bytes(bytes_in(in.Get("trunkUp"), 16, 16, "trunkUp").data());
+      entry.trunk_down = SipKey::from_bytes(bytes_in(in.Get("trunkDown"), 16, 16, "trunkDown").data());
+    }
+    if (!keys.entries[keys.signing].known) throw Napi::TypeError::New(env_, "the signing key is not among the keys");
+    engine_->set_keys(keys);
     keys_set_ = true;
   }
 
@@ -263,6 +297,27 @@ class NativeEngine : public Napi::ObjectWrap<NativeEngine> {
     return Napi::Number::New(env_, engine_->add_transceiver(id, epoch, endpoint_in(info[2], "transceiver")));
   }
   void retire_transceiver(const Napi::CallbackInfo& info) { engine_->retire_transceiver(slot_in(info[0])); }
+
+  // undefined, or { transceivers: [{ slot, id, epoch, address, port }], flows, tornFlows, tornTransceivers }
+  Napi::Value taken_over(const Napi::CallbackInfo&) {
+    if (!engine_->taken_over()) return env_.Undefined();
+    Napi::Object out = Napi::Object::New(env_);
+    out.Set("transceivers", array_out(env_, engine_->transceivers(), [this](Slot slot) {
+              const TransceiverSlot& entry = *engine_->transceiver(slot);
+              const Endpoint endpoint{entry.address, entry.address_length};
+              Napi::Object each = Napi::Object::New(env_);
+              each.Set("slot", slot);
+              each.Set("id", entry.id);
+              each.Set("epoch", Napi::BigInt::New(env_, entry.epoch));
+              each.Set("address", endpoint.host());
+              each.Set("port", endpoint.port());
+              return each;
+            }));
+    out.Set("flows", engine_->flow_counts().flows);
+    out.Set("tornFlows", engine_->torn_flows());
+    out.Set("tornTransceivers", engine_->torn_transceivers());
+    return out;
+  }
 
   // (buffer, most) -> how many records it wrote
   Napi::Value take_control(const Napi::CallbackInfo& info) {
@@ -370,9 +425,10 @@ class NativeEngine : public Napi::ObjectWrap<NativeEngine> {
 static Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("Engine", NativeEngine::define(env));
   exports.Set("openLanes", Napi::Function::New<open_lanes_for>(env, "openLanes"));
+  exports.Set("makeKeptMemory", Napi::Function::New<make_kept_memory>(env, "makeKeptMemory"));
+  exports.Set("dieWithParent", Napi::Function::New<die_with_parent>(env, "dieWithParent"));
   exports.Set("closeLanes", Napi::Function::New<close_lanes>(env, "closeLanes"));
   export_dtls(env, exports);
-  exports.Set("TrunkEnd", define_trunk_end(env));
   return exports;
 }
 

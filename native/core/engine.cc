@@ -24,7 +24,8 @@ Failure Engine::take_lanes() {
   for (LaneSockets& sockets : taken.lanes) {
     trunk_ports_.push_back(sockets.trunk_port);
     const auto number = static_cast<uint32_t>(lanes_.size() + 1);
-    lanes_.push_back(std::make_unique<Lane>(Lane{std::move(sockets), options_.relay_id << 8 | number, Senders()}));
+    lanes_.push_back(std::make_unique<Lane>(
+        Lane{std::move(sockets), options_.relay_id << 8 | number, Senders(shared_.memory.senders(number))}));
   }
   return {};
 }
@@ -38,11 +39,14 @@ Failure Engine::start() {
 }
 
 void Engine::stop() {
-  if (lanes_.empty()) return;
-  stop_workers();
-  last_public_drops_ = public_kernel_drops();
-  last_trunk_drops_ = trunk_kernel_drops();
-  lanes_.clear();
+  if (!lanes_.empty()) {
+    stop_workers();
+    last_public_drops_ = public_kernel_drops();
+    last_trunk_drops_ = trunk_kernel_drops();
+    lanes_.clear();
+  }
+  may_write_ = false;
+  shared_.memory.give_up_writing();
 }
 
 Failure Engine::set_workers(unsigned workers, const std::vector<int>& cpus) {
@@ -98,26 +102,41 @@ void Engine::set_keys(const KeySet& keys) {
 }
 
 Slot Engine::add_transceiver(uint32_t id, uint64_t epoch, const Endpoint& address) {
+  if (!may_write_) return kNoSlot;
   return shared_.directory.add(id, epoch, address.address, address.length, shared_.quiescence);
 }
-void Engine::retire_transceiver(Slot slot) { shared_.directory.retire(slot); }
+void Engine::retire_transceiver(Slot slot) {
+  if (may_write_) shared_.directory.retire(slot);
+}
+
+std::vector<Slot> Engine::transceivers() const {
+  std::vector<Slot> live;
+  for (Slot slot = 1; slot <= kMaxTransceivers; slot++) {
+    if (shared_.directory.live(slot) != nullptr) live.push_back(slot);
+  }
+  return live;
+}
 
 AdmitResult Engine::admit(const Path& path, Slot slot, const uint8_t ufrag[32]) {
+  if (!may_write_) return AdmitResult::table_full;
   return shared_.flows.admit(path, slot, shared_.flows.hash_ufrag(ufrag, 32), shared_.now());
 }
 RestoreResult Engine::restore(const Path& path, Slot slot, const uint8_t (*ufrags)[32], unsigned count) {
+  if (!may_write_) return RestoreResult::table_full;
   Claim claim{slot, {0, 0}};
   for (unsigned i = 0; i < count; i++) claim.ufrags[i] = shared_.flows.hash_ufrag(ufrags[i], 32);
   if (claim.ufrags[1] == claim.ufrags[0]) claim.ufrags[1] = 0;
   return shared_.flows.restore(path, claim, shared_.now());
 }
 bool Engine::promote(const Path& path, Slot slot, const uint8_t ufrag[32]) {
+  if (!may_write_) return false;
   return shared_.flows.promote(path, slot, shared_.flows.hash_ufrag(ufrag, 32), shared_.now());
 }
 bool Engine::end(const Path& path, Slot slot, const uint8_t ufrag[32]) {
+  if (!may_write_) return false;
   return shared_.flows.end(path, slot, shared_.flows.hash_ufrag(ufrag, 32), shared_.now());
 }
-uint32_t Engine::expire() { return shared_.flows.expire(shared_.now()); }
+uint32_t Engine::expire() { return may_write_ ? shared_.flows.expire(shared_.now()) : 0; }
 
 const QueueRecord* Engine::front(unsigned& worker) {
   for (size_t i = 0; running() && i < desks_.size(); i++) {

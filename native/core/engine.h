@@ -32,8 +32,10 @@ class Engine {
   Engine(EngineOptions options, Doorbell::Bell bell, void* argument);
   ~Engine();
 
-  // Keys must have been set. On failure nothing stays open.
+  // Keys must have been set. On failure nothing stays open. EBUSY: another process still writes to the kept memory;
+  // EILSEQ: a program of another layout has made it.
   Failure start();
+  // From then on another process may write to the kept memory, and this one cannot.
   void stop();
   bool running() const { return !workers_.empty(); }
 
@@ -45,6 +47,13 @@ class Engine {
   const std::vector<Ingress>& ingresses() const { return options_.ingresses; }
   const std::vector<uint16_t>& trunk_ports() const { return trunk_ports_; }  // of each lane
   const std::vector<std::string>& warnings() const { return warnings_; }
+
+  // Whether a predecessor's flows and transceivers were taken over, and what of them was not whole.
+  bool taken_over() const { return shared_.memory.taken_over(); }
+  uint32_t torn_flows() const { return shared_.flows.torn(); }
+  uint32_t torn_transceivers() const { return shared_.directory.torn(); }
+  std::vector<Slot> transceivers() const;  // that are live
+  const TransceiverSlot* transceiver(Slot slot) const { return shared_.directory.live(slot); }
 
   void set_keys(const KeySet& keys);
   Slot add_transceiver(uint32_t id, uint64_t epoch, const Endpoint& address);
@@ -81,6 +90,7 @@ class Engine {
 
   EngineOptions options_;
   Shared shared_;
+  bool may_write_ = true;
   std::unique_ptr<const KeySet> keys_;  // the published one
   std::vector<std::unique_ptr<Lane>> lanes_;
   std::vector<std::unique_ptr<Desk>> desks_;

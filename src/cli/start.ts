@@ -61,10 +61,7 @@ class StartService implements Service {
       this.#relay.tellKeys();
       this.#transceivers.tellKeys();
     });
-    const [{ engineKind, workers, ingresses }] = await Promise.all([
-      this.#relay.child.start(),
-      this.#transceivers.start(),
-    ]);
+    const [{ engineKind, workers, ingresses }] = await Promise.all([this.#relay.start(), this.#transceivers.start()]);
     const metrics = new FrontMetrics({
       children: [this.#relay.child, ...this.#transceivers.children],
       others: [() => this.#relay.metrics(), () => this.#transceivers.metrics()],
@@ -83,10 +80,14 @@ class StartService implements Service {
     process.stdout.write(startBanner({ http, engineKind, workers, ingresses, advertise }));
   }
 
+  upgrade(): Promise<void> {
+    return this.#relay.upgrade();
+  }
+
   async stop(): Promise<void> {
     this.#keys?.stop();
     this.#auth?.stop();
-    await Promise.all([this.#app?.close(), this.#relay.child.stop(), this.#transceivers.stop()]);
+    await Promise.all([this.#app?.close(), this.#relay.stop(), this.#transceivers.stop()]);
   }
 
   /** Called each time that one of them is ready: a new process knows nothing, and has moved to new ports. */

@@ -29,6 +29,12 @@ export interface EngineOptions {
    * duplicates the descriptors; they stay the caller's to close. Only where `capabilities.adoptsLanes`.
    */
   readonly adopted?: readonly LaneDescriptors[];
+  /**
+   * Descriptor of memory from the addon's makeKeptMemory(): its flows and transceivers outlive the engine, and the next engine
+   * with that memory goes on with them. One engine at a time may. Without it they end with the engine. Only where
+   * `capabilities.adoptsLanes`.
+   */
+  readonly memory?: number;
   readonly workers: number;
   /** CPU number for each worker, or none to leave them unpinned. */
   readonly cpus: readonly number[];
@@ -59,6 +65,16 @@ export interface TransceiverEntry {
   readonly epoch: bigint;
   readonly address: string;
   readonly port: number;
+}
+
+/** What an engine has found in its memory. */
+export interface TakenOver {
+  /** Live ones: they are forwarded to already. */
+  readonly transceivers: readonly (TransceiverEntry & { readonly slot: Slot })[];
+  readonly flows: number;
+  /** Entries that were not whole, and are gone. Anything but 0 means that something has written where it must not. */
+  readonly tornFlows: number;
+  readonly tornTransceivers: number;
 }
 
 /** The engine's number for a transceiver entry. */
@@ -142,6 +158,9 @@ export interface Engine {
   readonly ingresses: readonly Ingress[];
   /** Trunk port of each lane, lane 1 first. */
   readonly trunkPorts: readonly number[];
+
+  /** Known after `start`; undefined if there was nothing to go on with. */
+  readonly takenOver: TakenOver | undefined;
 
   /** What was asked for and could not be had (pinning, buffers), in words. Known after `start`. */
   readonly warnings: readonly string[];

@@ -1,11 +1,20 @@
 /**
- * The child's side of the channel to the front process: takes the init message, answers requests, and ends when it is
- * told to or when the front process is gone. Knows nothing of what it hosts.
+ * The child's side of the channel to the front process: says when its modules are loaded, takes the init message, answers
+ * requests, and ends when it is told to or when the front process is gone. Sealed, it stops what it hosts and waits for
+ * another init message. Knows nothing of what it hosts.
  */
 import type { Logger } from "pino";
 import { EarshotError } from "../earshot-error.ts";
 import { createLogger } from "./logger.ts";
-import type { Calls, ChildName, ErrorMessage, Events, ToChild, ToFront } from "./messages.ts";
+import {
+  type Calls,
+  type ChildName,
+  type ErrorMessage,
+  type Events,
+  SEAL,
+  type ToChild,
+  type ToFront,
+} from "./messages.ts";
 
 export interface Hosted<Ready, C extends Calls> {
   readonly ready: Ready;
@@ -20,10 +29,14 @@ export type Emit<E extends Events> = <N extends keyof E & string>(name: N, value
 /** Longer than the front waits before it kills; it ends a child whose front was itself killed. */
 const ORPHAN_STOP_MS = 2000;
 
-/** Waits for init, opens the service, says "ready" (or "failed", and exits with code 1), then answers until the end. */
+/**
+ * Waits for init, opens the service, says "ready" (or "failed", and exits with code 1), then answers until the end. `about` is
+ * what the front is to know before it says init.
+ */
 export function hostChild<Init extends { logLevel: string }, Ready, C extends Calls, E extends Events>(
   name: ChildName,
   open: (init: Init, logger: Logger, emit: Emit<E>) => Promise<Hosted<Ready, C>>,
+  about?: unknown,
 ): void {
   if (process.send === undefined) {
     process.stderr.write(
@@ -60,6 +73,7 @@ export function hostChild<Init extends { logLevel: string }, Ready, C extends Ca
     else if (message.type === "call") answer(message).catch(crash);
     else begin(message.init as Init).catch(fail);
   });
+  tell({ type: "warm", about });
 
   async function begin(init: Init): Promise<void> {
     logger = createLogger(init.logLevel, name);
@@ -77,6 +91,12 @@ export function hostChild<Init extends { logLevel: string }, Ready, C extends Ca
 
   async function answer({ id, name: call, argument }: ToChild & { type: "call" }): Promise<void> {
     try {
+      if (call === SEAL) {
+        await hosted?.stop();
+        hosted = undefined;
+        tell({ type: "reply", id, value: undefined });
+        return;
+      }
       const respond = hosted?.answers[call];
       if (respond === undefined) throw new EarshotError("CHILD_REQUEST", `the ${name} has no answer to "${call}"`);
       tell({ type: "reply", id, value: await respond(argument) });

@@ -1,15 +1,17 @@
 /**
  * What the front process and its children say to each other, over the IPC channel of `child_process.fork` with
- * advanced serialization (so buffers and bigints arrive as they are). Types only. Fleet keys travel here and nowhere
+ * advanced serialization (so buffers and bigints arrive as they are). Fleet keys travel here and nowhere
  * else: never on a command line or in an environment, where other users of the machine can read them.
  */
 import type { AddressPort } from "../config/address-port.ts";
 import type { Ingress } from "../engine/engine.ts";
 import type { FleetKey } from "../keys/key-ring.ts";
+import type { RelayIdentity } from "../relay/identity.ts";
 import type { NewFlowRates } from "../relay/limits.ts";
 import type { BackendSettings } from "../transceiver/backends/load-backend.ts";
 import type { CallDescription } from "../transceiver/session.ts";
 import type { CallAnswer, FragmentAnswer } from "../transceiver/transceiver.ts";
+import type { KeptPlaces } from "./kept.ts";
 import type { MetricFamilies } from "./merged-metrics.ts";
 
 export type ChildName = "relay" | "transceiver";
@@ -29,7 +31,11 @@ export type ToChild =
   | { readonly type: "call"; readonly id: number; readonly name: string; readonly argument: unknown }
   | { readonly type: "stop" };
 
+/** The name of the call that every child answers: it stops serving and waits for another init message. */
+export const SEAL = "seal";
+
 export type ToFront =
+  | { readonly type: "warm"; readonly about: unknown }
   | { readonly type: "ready"; readonly ready: unknown }
   | { readonly type: "failed"; readonly error: ErrorMessage }
   | { readonly type: "reply"; readonly id: number; readonly value: unknown }
@@ -94,6 +100,8 @@ export type TransceiverEvents = {
 };
 
 export interface RelayInit extends CommonInit {
+  /** What the keeper has for it. Without it the relay opens its own. */
+  readonly kept?: KeptPlaces & RelayIdentity;
   readonly listen: readonly Ingress[];
   readonly engine: "native" | "js";
   readonly lanes: number;

@@ -1,8 +1,13 @@
 /** Entry of a relay process: hosts one Relay. It never speaks HTTP, and never shares a process with a transceiver. */
+import { EarshotError } from "../earshot-error.ts";
+import { loadBinding } from "../engine/native/binding.ts";
 import { KeyRing } from "../keys/key-ring.ts";
 import { Relay } from "../relay/relay.ts";
 import { hostChild } from "./child-host.ts";
 import type { RelayCalls, RelayEvents, RelayInit, RelayReady } from "./messages.ts";
+
+// The end of the keeper is the end of its sockets and of this process, before another keeper can start.
+if (process.connected) dieWithKeeper();
 
 hostChild<RelayInit, RelayReady, RelayCalls, RelayEvents>("relay", async (init, logger) => {
   const { fleetKeys, logLevel: _, ...options } = init;
@@ -26,3 +31,12 @@ hostChild<RelayInit, RelayReady, RelayCalls, RelayEvents>("relay", async (init, 
     stop: () => relay.stop(),
   };
 });
+
+/** Without the addon the channel's end does it, which takes a turn of the event loop. */
+function dieWithKeeper(): void {
+  try {
+    loadBinding().dieWithParent(process.ppid);
+  } catch (error) {
+    if (!(error instanceof EarshotError)) throw error;
+  }
+}

@@ -1,18 +1,29 @@
-/** The front's view of the relay process under `earshot start`. The relay itself never sees the front's HTTP. */
+/**
+ * The front's view of the relay, and its keeper: what must outlive a working process is here, and what works is a child.
+ * The relay itself never sees the front's HTTP.
+ */
 import type { Logger } from "pino";
 import type { AddressPort } from "../config/address-port.ts";
 import { expandListen } from "../config/ingresses.ts";
 import type { Config } from "../config/schema.ts";
+import { EarshotError } from "../earshot-error.ts";
 import type { Ingress } from "../engine/engine.ts";
 import type { KeyRing } from "../keys/key-ring.ts";
 import { tellKeys } from "./child-keys.ts";
 import { childEntry } from "./entry.ts";
-import type { RelayCalls, RelayEvents, RelayInit, RelayReady } from "./messages.ts";
+import { Kept } from "./kept.ts";
+import type { ErrorMessage, RelayCalls, RelayEvents, RelayInit, RelayReady } from "./messages.ts";
 import { SupervisedChild } from "./supervised-child.ts";
 import { healthReason, OPERATIONS_TIMEOUT_MS } from "./transceiver-front.ts";
 
+/**
+ * Working processes that die before they serve, one after the other. It may be the table that kills them, so the next one
+ * begins with an empty one: its flows come back by the further rungs of recovery.
+ */
+const FAILURES_UNTIL_FRESH = 3;
+
 export interface RelayFrontOptions {
-  readonly config: Config<"start">;
+  readonly config: Config<"start"> | Config<"relay">;
   /** The keys of now. */
   readonly keys: () => KeyRing;
   readonly logger: Logger;
@@ -23,40 +34,78 @@ export class RelayFront {
   readonly child: SupervisedChild<RelayReady, RelayCalls, RelayEvents>;
   /** Gives the child the keys of now. */
   readonly tellKeys: () => void;
+  readonly #options: RelayFrontOptions;
+  readonly #listen: readonly Ingress[];
+  /** Absent with the js engine: it forwards on sockets and flows of its own, which end with its process. */
+  #kept: Kept | undefined;
   #ingresses: readonly Ingress[] | undefined;
+  #failures = 0;
 
-  constructor({ config, keys, logger, onReady }: RelayFrontOptions) {
+  constructor(options: RelayFrontOptions) {
+    this.#options = options;
+    const { config, keys, logger, onReady } = options;
+    this.#listen = expandListen(config.listen, config.ingressId);
     this.child = new SupervisedChild({
       name: "relay",
       entry: childEntry("relay"),
       logger,
-      init: (): RelayInit => ({
-        logLevel: config.logLevel,
-        fleetKeys: keys().fleetKeys,
-        cluster: config.cluster,
-        trunk: config.trunk,
-        // After a restart the very ports of before, chosen by the kernel or not: clients keep sending there.
-        listen: this.#ingresses ?? expandListen(config.listen, config.ingressId),
-        engine: config.engine,
-        lanes: config.lanes,
-        workers: config.workers,
-        cpus: config.cpus,
-        flowCapacity: config.flowCapacity,
-        newFlowRates: { total: config.newFlows, perPrefix: config.newFlowsPerPrefix },
-        receiveBufferBytes: config.receiveBuffer,
-      }),
+      standby: true,
+      descriptors: () => this.#kept?.descriptors ?? [],
+      init: () => this.#init(),
       onReady: (ready) => {
         this.#ingresses = ready.ingresses;
+        this.#failures = 0;
         this.tellKeys();
         onReady();
       },
+      onFailed: (failure) => this.#failed(failure),
     });
     this.tellKeys = () => tellKeys(this.child, keys(), logger);
+  }
+
+  /** Throws an `EarshotError` (EADDRINUSE and the like), and leaves nothing open. */
+  async start(): Promise<RelayReady> {
+    const { config, logger } = this.#options;
+    if (config.engine === "native") {
+      try {
+        this.#kept = new Kept({
+          ingresses: this.#listen,
+          trunk: config.trunk,
+          lanes: config.lanes,
+          receiveBufferBytes: config.receiveBuffer,
+        });
+        for (const warning of this.#kept.warnings) logger.warn(warning);
+      } catch (error) {
+        // The working process finds the same, says so, and goes on with the js engine.
+        if (!(error instanceof EarshotError) || error.code !== "ADDON_UNAVAILABLE") throw error;
+      }
+    }
+    return this.child.start();
+  }
+
+  async stop(): Promise<void> {
+    await this.child.stop();
+    this.#kept?.close();
+    this.#kept = undefined;
   }
 
   /** Empty until the relay was ready once. */
   get ingresses(): readonly Ingress[] {
     return this.#ingresses ?? [];
+  }
+
+  /** Exchanges the working process for one of the code that is on disk now. Rejects with UPGRADE_FAILED. */
+  async upgrade(): Promise<void> {
+    const { logger } = this.#options;
+    const began = performance.now();
+    logger.info({ pid: this.child.pid }, "upgrading the relay");
+    try {
+      await this.child.upgrade(async () => (await this.notReadyReason()) === undefined);
+    } catch (error) {
+      logger.error({ err: error, pid: this.child.pid }, "the relay was not upgraded");
+      throw error;
+    }
+    logger.info({ pid: this.child.pid, ms: Math.round(performance.now() - began) }, "the relay has been upgraded");
   }
 
   setDirectory(entries: readonly (AddressPort & { readonly id: number })[]): Promise<undefined> {
@@ -70,5 +119,36 @@ export class RelayFront {
   /** Undefined while all is well. */
   notReadyReason(): Promise<string | undefined> {
     return healthReason(this.child.ask("health", undefined, OPERATIONS_TIMEOUT_MS));
+  }
+
+  #init(): RelayInit {
+    const { config, keys } = this.#options;
+    return {
+      logLevel: config.logLevel,
+      fleetKeys: keys().fleetKeys,
+      cluster: config.cluster,
+      trunk: config.trunk,
+      // Without kept sockets the very ports of before, chosen by the kernel or not: clients keep sending there.
+      listen: this.#kept?.ingresses ?? this.#ingresses ?? this.#listen,
+      engine: config.engine,
+      lanes: config.lanes,
+      workers: config.workers,
+      cpus: config.cpus,
+      flowCapacity: config.flowCapacity,
+      newFlowRates: { total: config.newFlows, perPrefix: config.newFlowsPerPrefix },
+      receiveBufferBytes: config.receiveBuffer,
+      ...(this.#kept !== undefined && { kept: { ...this.#kept.places, ...this.#kept.identity } }),
+    };
+  }
+
+  #failed(failure: ErrorMessage | undefined): void {
+    this.#failures++;
+    const isForeign = failure?.code === "KEPT_FOREIGN";
+    if (this.#kept === undefined || (!isForeign && this.#failures < FAILURES_UNTIL_FRESH)) return;
+    this.#failures = 0;
+    const why = isForeign ? "another version has made it" : `${FAILURES_UNTIL_FRESH} processes could not begin with it`;
+    this.#options.logger.error(`the flow table is not taken over, because ${why}: the relay goes on with an empty one`);
+    this.#kept.renewMemory();
+    this.child.replaceStandby();
   }
 }

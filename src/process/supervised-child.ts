@@ -1,24 +1,34 @@
 /**
- * The front's side of one child process: starts it, asks it, starts it again after it died, and stops it.
+ * The front's side of one service that lives in a child process: starts it, asks it, has another process take its place
+ * when it dies, exchanges it for one of the code that is on disk now, and stops it.
  *
- *   idle --start--> starting --ready--> up --died--> waiting --1 s--> starting ...
+ *   idle --start--> starting --ready--> up --died--> [takeover] --> starting ...
+ *   up --upgrade--> sealed old, new one starting --healthy--> up, the old one ends
+ *                                      \--not so--> killed, and the old one takes over again
  *   any state --stop--> stopped
  *
  * A child that fails before it was ready for the first time is not started again: `start` rejects with its error.
  */
-import { type ChildProcess, fork } from "node:child_process";
+import { setTimeout as sleep } from "node:timers/promises";
 import type { Logger } from "pino";
 import { EarshotError } from "../earshot-error.ts";
-import type { Calls, ErrorMessage, Events, ToChild, ToFront } from "./messages.ts";
-import { Requests } from "./requests.ts";
+import { Child } from "./child.ts";
+import type { Calls, ErrorMessage, Events } from "./messages.ts";
 
-/** Long enough that a child that fails at once does not burn a CPU, short enough that few callers notice. */
+/** A child that lived this long since it was ready died of something that may not come again: the next one starts at once. */
+const STEADY_MS = 1000;
+/** Else, from the second time on: long enough that a child that fails at once does not burn a CPU. */
 const RESPAWN_MS = 1000;
-/** Stop is to be complete within a second; what is left of it is the front's own. */
-const KILL_AFTER_MS = 800;
 /** A healthy child is ready in well under a second; allocating a large flow table can take a few. */
 const READY_WITHIN_MS = 20_000;
 const ASK_TIMEOUT_MS = 10_000;
+/** Stopping workers takes milliseconds. One that takes longer hangs, and its place is taken by force. */
+const SEAL_WITHIN_MS = 2000;
+/** What a new version may take to be as healthy as the old one was: a relay has to hear from a transceiver first. */
+const HEALTHY_WITHIN_MS = 5000;
+const HEALTH_POLL_MS = 20;
+/** The standby starts when what it stands by for is over its own start, so that they do not share a CPU. */
+const STANDBY_AFTER_MS = 300;
 
 export interface ChildOptions<Ready, E extends Events> {
   /** For logs, metrics and errors. */
@@ -28,47 +38,66 @@ export interface ChildOptions<Ready, E extends Events> {
   readonly logger: Logger;
   /** Made anew for each start, so that a restarted child gets what has become known since. */
   readonly init: () => unknown;
-  /** Called each time that the child is ready, with how often it has been so before. */
+  /** What each process inherits; asked before each fork. */
+  readonly descriptors?: () => readonly number[];
+  /** Keeps a second process that has its modules loaded and takes over within milliseconds. */
+  readonly standby?: boolean;
+  /** Called each time that the child is ready, with how often it has been started again. */
   readonly onReady: (ready: Ready, restarts: number) => void;
   readonly onGone?: () => void;
   readonly onEvent?: <N extends keyof E & string>(name: N, value: E[N]) => void;
+  /** Called when a child ended instead of becoming ready, before another one is tried. */
+  readonly onFailed?: (failure: ErrorMessage | undefined) => void;
 }
 
 export class SupervisedChild<Ready, C extends Calls, E extends Events> {
   readonly name: string;
   readonly #options: ChildOptions<Ready, E>;
-  readonly #requests: Requests;
-  #process: ChildProcess | undefined;
-  #up = false;
+  #active: Child<Ready, C, E> | undefined;
+  #standby: Child<Ready, C, E> | undefined;
   #stopped = false;
+  #upgrading = false;
   #restarts = 0;
+  #upgrades = 0;
+  #quickDeaths = 0;
+  #readyAt = Number.NEGATIVE_INFINITY;
   #respawn: NodeJS.Timeout | undefined;
+  #standbyTimer: NodeJS.Timeout | undefined;
   #firstReady: { resolve: (ready: Ready) => void; reject: (error: EarshotError) => void } | undefined;
 
   constructor(options: ChildOptions<Ready, E>) {
     this.name = options.name;
     this.#options = options;
-    this.#requests = new Requests(options.name, (message) => this.#tell(message));
   }
 
   get up(): boolean {
-    return this.#up;
+    return this.#active?.up === true;
   }
 
-  /** How often it was started again. */
+  /** How often it was started again after it had died. */
   get restarts(): number {
     return this.#restarts;
   }
 
+  /** How often it was exchanged for another version. */
+  get upgrades(): number {
+    return this.#upgrades;
+  }
+
   get pid(): number | undefined {
-    return this.#process?.pid;
+    return this.#active?.pid;
+  }
+
+  /** Of the process that would take over. */
+  get standbyPid(): number | undefined {
+    return this.#standby?.pid;
   }
 
   /** Resolves when the child is ready for the first time; rejects with its error if it never is. */
   start(): Promise<Ready> {
     return new Promise((resolve, reject) => {
       this.#firstReady = { resolve, reject };
-      this.#spawn();
+      this.#begin(this.#fork());
     });
   }
 
@@ -77,72 +106,147 @@ export class SupervisedChild<Ready, C extends Calls, E extends Events> {
     argument: C[N]["argument"],
     timeoutMs = ASK_TIMEOUT_MS,
   ): Promise<C[N]["reply"]> {
-    if (!this.#up) return Promise.reject(this.#goneError());
-    return this.#requests.ask(name, argument, timeoutMs) as Promise<C[N]["reply"]>;
+    if (this.#active === undefined) return Promise.reject(this.#goneError());
+    return this.#active.ask(name, argument, timeoutMs);
   }
 
   /** Asks the child to stop, and kills it if it has not within 800 ms. Safe to call twice. */
   async stop(): Promise<void> {
     this.#stopped = true;
     clearTimeout(this.#respawn);
+    clearTimeout(this.#standbyTimer);
     this.#firstReady?.reject(new EarshotError("STOPPED", `stopped before the ${this.name} was ready`));
     this.#firstReady = undefined;
-    const child = this.#process;
-    if (child === undefined) return;
-    const exited = new Promise<void>((resolve) => child.once("exit", () => resolve()));
-    this.#tell({ type: "stop" });
-    const killer = setTimeout(() => child.kill("SIGKILL"), KILL_AFTER_MS);
-    await exited;
-    clearTimeout(killer);
+    await Promise.all([this.#active?.stop(), this.#standby?.stop()]);
   }
 
-  #spawn(): void {
-    const child = fork(this.#options.entry, [], {
-      serialization: "advanced",
-      // A child's stdout is not for us to promise anything on: whatever a library prints there goes to stderr.
-      stdio: ["ignore", 2, 2, "ipc"],
-    });
-    this.#process = child;
-    let failure: ErrorMessage | undefined;
-    const slow = setTimeout(() => {
-      failure = { code: "CHILD_SILENT", message: `the ${this.name} was not ready within ${READY_WITHIN_MS} ms` };
-      child.kill("SIGKILL");
-    }, READY_WITHIN_MS);
+  /**
+   * Has a process of the code that is on disk now take over. The old one serves until the new one has loaded, and takes over
+   * again if the new one is not as healthy as it was in time. Rejects with UPGRADE_FAILED, and then the old one serves.
+   */
+  async upgrade(isHealthy: () => Promise<boolean>, withinMs = HEALTHY_WITHIN_MS): Promise<void> {
+    const old = this.#active;
+    if (this.#upgrading) throw new EarshotError("UPGRADE_FAILED", "an upgrade is under way: wait for its end");
+    if (old?.up !== true) throw new EarshotError("UPGRADE_FAILED", this.#goneError().message);
+    this.#upgrading = true;
+    try {
+      const wasHealthy = await isHealthy();
+      const candidate = await this.#load(old);
+      await this.#handOver(old, candidate);
+      await this.#prove(candidate, wasHealthy ? isHealthy : async () => true, withinMs);
+      this.#upgrades++;
+    } finally {
+      this.#upgrading = false;
+      // It is of another version than what serves, or has not been there.
+      this.replaceStandby();
+    }
+  }
 
-    child.on("message", (message: ToFront) => {
-      if (message.type === "reply" || message.type === "refusal") this.#requests.settle(message);
-      else if (message.type === "event") this.#options.onEvent?.(message.name as never, message.value as never);
-      else if (message.type === "failed") failure = message.error;
-      else {
-        clearTimeout(slow);
-        this.#ready(message.ready as Ready);
-      }
-    });
-    child.on("error", (error) => {
-      failure = { code: "CHILD_PROCESS", message: `the ${this.name} process: ${error.message}` };
-      // A process that could not be made has no exit either.
-      if (child.pid === undefined) this.#exited(failure, "never started");
-    });
-    child.on("exit", (code, signal) => {
+  /** The standby has inherited something that is not valid any more. */
+  replaceStandby(): void {
+    const standby = this.#standby;
+    this.#standby = undefined;
+    void standby?.stop();
+    if (this.up) this.#prepareStandby();
+  }
+
+  /** The new process, as the standby: from now on it would take over if the old one died. */
+  async #load(old: Child<Ready, C, E>): Promise<Child<Ready, C, E>> {
+    const candidate = this.#fork();
+    const slow = setTimeout(() => candidate.kill(), READY_WITHIN_MS);
+    try {
+      await candidate.warm;
+    } catch (error) {
+      throw new EarshotError("UPGRADE_FAILED", `the new ${this.name} cannot be loaded: ${(error as Error).message}`);
+    } finally {
       clearTimeout(slow);
-      this.#exited(failure, signal ?? `code ${code}`);
+    }
+    if (this.#stopped || this.#active !== old || !old.up) {
+      void candidate.stop();
+      throw new EarshotError("UPGRADE_FAILED", `the ${this.name} ended during its upgrade`);
+    }
+    clearTimeout(this.#standbyTimer);
+    void this.#standby?.stop();
+    this.#standby = candidate;
+    return candidate;
+  }
+
+  /** From here until the new process is ready nobody serves; what arrives waits. */
+  async #handOver(old: Child<Ready, C, E>, candidate: Child<Ready, C, E>): Promise<void> {
+    try {
+      await old.seal(SEAL_WITHIN_MS);
+    } catch {
+      old.kill(); // its end makes the candidate take over
+      return;
+    }
+    if (this.#stopped || this.#active !== old) return;
+    this.#standby = old;
+    this.#options.onGone?.();
+    this.#begin(candidate);
+  }
+
+  async #prove(candidate: Child<Ready, C, E>, isHealthy: () => Promise<boolean>, withinMs: number): Promise<void> {
+    const end = Date.now() + withinMs;
+    while (!candidate.gone && !this.#stopped && Date.now() < end) {
+      if (this.#active === candidate && candidate.up && (await isHealthy().catch(() => false))) return;
+      await sleep(HEALTH_POLL_MS);
+    }
+    if (!candidate.gone) candidate.kill(); // its end makes the old one take over
+    while (!this.#stopped && (this.#active === candidate || !this.up)) await sleep(HEALTH_POLL_MS);
+    throw new EarshotError(
+      "UPGRADE_FAILED",
+      `the new ${this.name} was not healthy within ${withinMs} ms: the old one has taken over again`,
+    );
+  }
+
+  #fork(): Child<Ready, C, E> {
+    const { name, entry, descriptors, onEvent } = this.#options;
+    const child: Child<Ready, C, E> = new Child({
+      name,
+      entry,
+      descriptors: descriptors?.() ?? [],
+      onEvent: onEvent as ((name: keyof E & string, value: never) => void) | undefined,
+      onExit: (how, failure) => this.#exited(child, how, failure),
     });
-    this.#tell({ type: "init", init: this.#options.init() });
+    return child;
+  }
+
+  #begin(child: Child<Ready, C, E>): void {
+    this.#active = child;
+    this.#readyAt = Number.NEGATIVE_INFINITY;
+    child.begin(this.#options.init(), READY_WITHIN_MS).then(
+      (ready) => this.#ready(ready),
+      () => {}, // its end says why
+    );
   }
 
   #ready(ready: Ready): void {
     if (this.#stopped) return;
-    this.#up = true;
+    this.#readyAt = Date.now();
     this.#options.onReady(ready, this.#restarts);
     this.#firstReady?.resolve(ready);
     this.#firstReady = undefined;
+    if (!this.#upgrading) this.#prepareStandby();
   }
 
-  #exited(failure: ErrorMessage | undefined, how: string): void {
-    this.#process = undefined;
-    if (this.#up) this.#options.onGone?.();
-    this.#up = false;
-    this.#requests.rejectAll(this.#goneError());
+  #prepareStandby(afterMs = STANDBY_AFTER_MS): void {
+    if (this.#options.standby !== true || this.#stopped) return;
+    clearTimeout(this.#standbyTimer);
+    this.#standbyTimer = setTimeout(() => {
+      if (!this.#upgrading) this.#standby ??= this.#fork();
+    }, afterMs);
+  }
+
+  #exited(child: Child<Ready, C, E>, how: string, failure: ErrorMessage | undefined): void {
+    if (child === this.#standby) {
+      this.#standby = undefined;
+      this.#prepareStandby(RESPAWN_MS);
+      return;
+    }
+    if (child !== this.#active) return;
+    this.#active = undefined;
+    const wasUp = this.#readyAt > Number.NEGATIVE_INFINITY;
+    if (wasUp) this.#options.onGone?.();
     if (this.#stopped) return;
     if (this.#firstReady !== undefined) {
       this.#stopped = true;
@@ -151,23 +255,26 @@ export class SupervisedChild<Ready, C extends Calls, E extends Events> {
       this.#firstReady = undefined;
       return;
     }
-    const { logger } = this.#options;
-    logger.error(
+    if (!wasUp) this.#options.onFailed?.(failure);
+    const steady = wasUp && Date.now() - this.#readyAt >= STEADY_MS;
+    this.#quickDeaths = steady ? 0 : this.#quickDeaths + 1;
+    const afterMs = this.#quickDeaths > 1 && !this.#upgrading ? RESPAWN_MS : 0;
+    this.#options.logger.error(
       { child: this.name, how, error: failure },
-      `${this.name} ended, starting it again in ${RESPAWN_MS} ms`,
+      `${this.name} ended, starting it again ${afterMs === 0 ? "at once" : `in ${afterMs} ms`}`,
     );
-    this.#respawn = setTimeout(() => {
-      this.#restarts++;
-      this.#spawn();
-    }, RESPAWN_MS);
+    if (afterMs === 0) this.#takeOver();
+    else this.#respawn = setTimeout(() => this.#takeOver(), afterMs);
+  }
+
+  #takeOver(): void {
+    this.#restarts++;
+    const standby = this.#standby;
+    this.#standby = undefined;
+    this.#begin(standby ?? this.#fork());
   }
 
   #goneError(): EarshotError {
     return new EarshotError("CHILD_GONE", `the ${this.name} is not running; it is being started again`);
-  }
-
-  /** The callback takes the error of a channel that has just closed; the exit event follows and says the rest. */
-  #tell(message: ToChild): void {
-    this.#process?.send(message, () => {});
   }
 }

@@ -153,6 +153,8 @@ export class ControlPort {
         targetEpoch: ANY_EPOCH,
         senderEpoch: this.#options.epoch,
         keys: () => this.#options.keys().signing,
+        // Under the same epoch another process may have sent before: nobody sends a datagram each microsecond.
+        lastSequence: Number(process.hrtime.bigint() / 1000n),
       });
       link = { writer, to: undefined };
       this.#links.set(transceiver, link);

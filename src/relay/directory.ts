@@ -4,8 +4,9 @@
  * they end or a pong tells of a newer epoch.
  */
 import { randomBytes } from "node:crypto";
+import { isIPv6, SocketAddress } from "node:net";
 import type { Logger } from "pino";
-import type { Engine, Slot } from "../engine/engine.ts";
+import type { Engine, Slot, TransceiverEntry } from "../engine/engine.ts";
 import type { Pong, TransceiverEnd } from "./control-port.ts";
 import { DEAD_AFTER_MS, PING_MS, PING_UNANSWERED_MS } from "./limits.ts";
 
@@ -45,25 +46,28 @@ export class Directory {
     this.#options = options;
   }
 
+  /**
+   * What the engine goes on with from before. They are forwarded to at once; new flows wait, as always, for a pong. From now on
+   * they are as if they had been set.
+   */
+  adopt(transceivers: readonly (TransceiverEntry & { readonly slot: Slot })[]): void {
+    for (const { slot, epoch, ...entry } of transceivers) {
+      this.#known.set(entry.id, { ...unanswered(entry), epoch, slot });
+      this.#ends.set(slot, { ...entry, epoch });
+    }
+    this.tick();
+  }
+
   /** Replaces the list. Who stays at the same address stays live; who leaves is retired at once. */
   set(entries: readonly DirectoryEntry[]): void {
     const wanted = new Map(entries.map((entry) => [entry.id, entry]));
     for (const [id, known] of this.#known) {
       const entry = wanted.get(id);
-      if (entry?.address === known.entry.address && entry.port === known.entry.port) wanted.delete(id);
+      if (entry !== undefined && isSamePlace(entry, known.entry)) wanted.delete(id);
       else this.#forget(known);
     }
     for (const entry of wanted.values()) {
-      const never = Number.NEGATIVE_INFINITY;
-      this.#known.set(entry.id, {
-        entry,
-        state: "unanswered",
-        epoch: undefined,
-        slot: undefined,
-        nonce: randomBytes(8),
-        pingedAt: never,
-        heardAt: never,
-      });
+      this.#known.set(entry.id, unanswered(entry));
     }
     this.tick();
   }
@@ -153,3 +157,24 @@ export class Directory {
     known.slot = undefined;
   }
 }
+
+function unanswered(entry: DirectoryEntry): Known {
+  const never = Number.NEGATIVE_INFINITY;
+  return {
+    entry,
+    state: "unanswered",
+    epoch: undefined,
+    slot: undefined,
+    nonce: randomBytes(8),
+    pingedAt: never,
+    heardAt: never,
+  };
+}
+
+/** However the address is written: IPv6 has many spellings, and the engine gives back another one than it got. */
+function isSamePlace(a: DirectoryEntry, b: DirectoryEntry): boolean {
+  return a.port === b.port && spelled(a.address) === spelled(b.address);
+}
+
+const spelled = (address: string): string =>
+  new SocketAddress({ address, family: isIPv6(address) ? "ipv6" : "ipv4" }).address;

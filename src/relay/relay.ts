@@ -13,7 +13,9 @@ import {
   type Engine,
   type EngineOptions,
   type Ingress,
+  type LaneDescriptors,
   type Slot,
+  type TakenOver,
 } from "../engine/engine.ts";
 import { JsEngine } from "../engine/js/js-engine.ts";
 import { NativeEngine } from "../engine/native/native-engine.ts";
@@ -23,6 +25,7 @@ import { Budgets } from "./budgets.ts";
 import { ControlCounters } from "./control-counters.ts";
 import { ControlPort } from "./control-port.ts";
 import { Directory, type DirectoryEntry } from "./directory.ts";
+import { type RelayIdentity, relayIdentity } from "./identity.ts";
 import { KeyedHash } from "./keyed-hash.ts";
 import {
   budgetsFor,
@@ -59,6 +62,8 @@ export interface RelayOptions {
   readonly newFlowRates?: NewFlowRates;
   readonly receiveBufferBytes: number;
   readonly logger: Logger;
+  /** What a keeper has for this relay and for those before and after it: who it is, its sockets, its flow table. */
+  readonly kept?: RelayIdentity & { readonly memory: number; readonly lanes: readonly LaneDescriptors[] };
 }
 
 export class Relay {
@@ -84,8 +89,7 @@ export class Relay {
     this.#trunkAddress = options.trunk.address;
     this.#keys = options.keys;
     const keys = (): KeyRing => this.#keys;
-    const relayId = randomInt(1, 2 ** 24);
-    const epoch = startEpoch(Date.now());
+    const { relayId, epoch } = options.kept ?? relayIdentity(randomInt(1, 2 ** 24), Date.now());
     this.#engine = makeEngine(options, { relayId, epoch });
     this.#engine.setKeys(options.keys);
     this.#directory = new Directory({
@@ -162,12 +166,27 @@ export class Relay {
     }
     this.#trunkEnds.setRelay(this.#trunkAddress, [this.#controlPort.port, ...this.#engine.trunkPorts]);
     for (const warning of this.#engine.warnings) this.#logger.warn(warning);
+    this.#goOn(this.#engine.takenOver);
     this.#timer = setInterval(() => {
       this.#engine.expire();
       this.#paths.sweep();
       this.#directory.tick();
     }, EXPIRE_MS);
     this.#running = true;
+  }
+
+  /** With what the process before has left: its flows are forwarded already, and its transceivers are known. */
+  #goOn(takenOver: TakenOver | undefined): void {
+    if (takenOver === undefined) return;
+    const { transceivers, flows, tornFlows, tornTransceivers } = takenOver;
+    this.#trunkEnds.setTransceivers(transceivers);
+    this.#directory.adopt(transceivers);
+    const torn = tornFlows + tornTransceivers;
+    const level = torn === 0 ? "info" : "error";
+    this.#logger[level](
+      { flows, transceivers: transceivers.length, tornFlows, tornTransceivers },
+      "flow table taken over",
+    );
   }
 
   async stop(): Promise<void> {
@@ -242,12 +261,6 @@ export class Relay {
   }
 }
 
-/** An epoch whose low 32 bits are zero would mean "any" on the trunk. */
-function startEpoch(nowMs: number): bigint {
-  const epoch = BigInt(nowMs);
-  return (epoch & 0xffff_ffffn) === 0n ? epoch + 1n : epoch;
-}
-
 function makeEngine(options: RelayOptions, identity: { relayId: number; epoch: bigint }): Engine {
   const engineOptions: EngineOptions = {
     ...identity,
@@ -260,6 +273,7 @@ function makeEngine(options: RelayOptions, identity: { relayId: number; epoch: b
     flowCapacity: options.flowCapacity,
     tentativeQuota: Math.max(1, Math.floor(options.flowCapacity * TENTATIVE_SHARE)),
     receiveBufferBytes: options.receiveBufferBytes,
+    ...(options.kept !== undefined && { memory: options.kept.memory, adopted: options.kept.lanes }),
   };
   if (options.engine === "native") {
     try {

@@ -49,8 +49,7 @@ export class Demux {
         return;
       }
       count.client_delivered++;
-      // DTLS may keep pieces of a handshake for long, and must not keep with them all that came at that time.
-      path.owner.media(first < 64 ? Buffer.from(datagram) : datagram, path, nowMs);
+      path.owner.media(datagram, path, nowMs);
     } else {
       count.client_drop_class++;
     }

@@ -26,12 +26,12 @@ import { KEEPALIVE } from "./ice-messages.ts";
 import { SEEK_RELAY_MS, SETUP_TIMEOUT_MS } from "./limits.ts";
 import type { RelayWatch } from "./relay-watch.ts";
 import type { Offer } from "./sdp-offer.ts";
-import type { AddressPort, RelayPort, TrunkEnd } from "./trunk-end.ts";
+import type { AddressPort, RelayPort, TrunkSocket } from "./trunk-socket.ts";
 import { Peer, type PeerHost } from "./werift/peer.ts";
 
 /** What all sessions of a transceiver share. */
 export interface SessionSurroundings {
-  readonly trunk: TrunkEnd;
+  readonly trunk: TrunkSocket;
   readonly relays: RelayWatch;
   readonly demux: Demux;
   readonly paths: PathBook;

@@ -38,6 +38,8 @@ export interface TrunkWriterOptions {
   readonly senderEpoch: bigint;
   /** The keys that sign; asked for each datagram. */
   readonly keys: () => DerivedKeys;
+  /** A sequence that no writer of this sender, epoch and target has reached before. Absent where this is the first one. */
+  readonly lastSequence?: number;
 }
 
 /** Packs frames for one target. One sender needs one writer for each target, for as long as its epoch lasts. */
@@ -47,7 +49,7 @@ export class TrunkWriter {
   readonly #options: TrunkWriterOptions;
   readonly #epochHigh: number;
   readonly #epochLow: number;
-  #sequence = 0;
+  #sequence: number;
   #slab = Buffer.alloc(0);
   /** The open datagram: #slab from #start to before #end. Empty when both are equal. */
   #start = 0;
@@ -57,6 +59,7 @@ export class TrunkWriter {
   constructor(options: TrunkWriterOptions) {
     this.#options = options;
     this.targetEpoch = options.targetEpoch;
+    this.#sequence = options.lastSequence ?? 0;
     this.#epochHigh = Number(BigInt.asUintN(32, options.senderEpoch >> 32n));
     this.#epochLow = Number(BigInt.asUintN(32, options.senderEpoch));
   }

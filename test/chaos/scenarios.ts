@@ -2,4 +2,7 @@
 import type { Scenario } from "./scenario.ts";
 import { relayGoneWithoutRedis } from "./scenarios/relay-gone.ts";
 
-export const SCENARIOS: readonly Scenario[] = [relayGoneWithoutRedis];
+import { upgrade } from "./scenarios/upgrade.ts";
+import { workerKilled } from "./scenarios/worker-killed.ts";
+
+export const SCENARIOS: readonly Scenario[] = [workerKilled, upgrade, relayGoneWithoutRedis];

@@ -111,6 +111,9 @@ export class JsEngine implements Engine {
     requireOne(workers, "worker");
   }
 
+  /** What it has ends with its process. */
+  readonly takenOver = undefined;
+
   get warnings(): readonly string[] {
     return this.#warnings;
   }

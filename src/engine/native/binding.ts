@@ -6,8 +6,7 @@ import { createRequire } from "node:module";
 import { fileURLToPath } from "node:url";
 import { EarshotError } from "../../earshot-error.ts";
 import { packageRoot } from "../../package-root.ts";
-import type { EngineOptions, Ingress, LaneDescriptors } from "../engine.ts";
-import type { NativeTrunkEndClass } from "./trunk-end-binding.ts";
+import type { EngineOptions, Ingress, LaneDescriptors, TakenOver } from "../engine.ts";
 
 export interface NativeKey {
   readonly id: number;
@@ -36,6 +35,7 @@ export interface NativeEngineHandle {
     readonly trunkPorts: readonly number[];
     readonly warnings: readonly string[];
   };
+  takenOver(): TakenOver | undefined;
   setKeys(signing: number, keys: readonly NativeKey[]): void;
   addTransceiver(id: number, epoch: bigint, address: { readonly address: string; readonly port: number }): number;
   retireTransceiver(slot: number): void;
@@ -69,7 +69,10 @@ export interface Binding {
     readonly receiveBufferBytes: number;
   }): NativeFailure | NativeLanes;
   closeLanes(lanes: readonly LaneDescriptors[]): void;
-  readonly TrunkEnd: NativeTrunkEndClass;
+  /** A descriptor of empty memory for the `memory` of engines, the caller's to close. */
+  makeKeptMemory(): number;
+  /** From now on the end of the parent, which is to be `pid`, kills this process. */
+  dieWithParent(pid: number): void;
 }
 
 let loaded: Binding | undefined;

@@ -16,6 +16,7 @@ import type {
   Ingress,
   RestoreResult,
   Slot,
+  TakenOver,
   TransceiverEntry,
 } from "../engine.ts";
 import { loadBinding, type NativeEngineHandle } from "./binding.ts";
@@ -45,6 +46,7 @@ export class NativeEngine implements Engine {
   #trunkPorts: readonly number[] = [];
   #warnings: readonly string[] = [];
   #workers = 0;
+  #takenOver: TakenOver | undefined;
 
   /** Throws an `EarshotError` ADDON_UNAVAILABLE when the addon cannot be loaded. */
   constructor(options: EngineOptions) {
@@ -67,6 +69,7 @@ export class NativeEngine implements Engine {
     this.#ingresses = this.#options.ingresses.map((ingress, i) => ({ ...ingress, port: bound.ingressPorts[i]! }));
     this.#trunkPorts = bound.trunkPorts;
     this.#warnings = bound.warnings;
+    this.#takenOver = this.#handle.takenOver();
   }
 
   async stop(): Promise<void> {
@@ -95,6 +98,10 @@ export class NativeEngine implements Engine {
   }
   get warnings(): readonly string[] {
     return this.#warnings;
+  }
+
+  get takenOver(): TakenOver | undefined {
+    return this.#takenOver;
   }
 
   setKeys(keys: KeyRing): void {

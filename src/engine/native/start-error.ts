@@ -10,6 +10,12 @@ export function startError(
   { ingresses, trunk }: Pick<EngineOptions, "ingresses" | "trunk">,
 ): EarshotError {
   const code = getSystemErrorName(-errno);
+  if (about === "flow table" && code === "EBUSY") {
+    return new EarshotError("KEPT_BUSY", "another process still writes to the flow table: it has to be stopped first");
+  }
+  if (about === "flow table" && code === "EILSEQ") {
+    return new EarshotError("KEPT_FOREIGN", "the flow table was made by a program of another layout, and is not read");
+  }
   const ingress = ingresses.find((each) => about === `ingress ${each.id}`);
   if (ingress !== undefined) return bindError(code, "ingress", ingress);
   if (about === "trunk") return bindError(code, "trunk", trunk);

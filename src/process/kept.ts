@@ -1,0 +1,60 @@
+/**
+ * What the keeper keeps while working processes come and go: the relay's sockets, the memory of its flow table, and who it
+ * is on the trunk. Owns the descriptors; passes them on by inheritance. It neither reads a socket nor looks into the memory.
+ */
+import { randomInt } from "node:crypto";
+import { closeSync } from "node:fs";
+import type { Ingress, LaneDescriptors } from "../engine/engine.ts";
+import { loadBinding } from "../engine/native/binding.ts";
+import { type LaneOptions, OpenLanes } from "../engine/native/lanes.ts";
+import { type RelayIdentity, relayIdentity } from "../relay/identity.ts";
+import { FIRST_DESCRIPTOR } from "./child.ts";
+
+/** Where a working process finds it all, as its own descriptors. */
+export interface KeptPlaces {
+  readonly memory: number;
+  readonly lanes: readonly LaneDescriptors[];
+}
+
+export class Kept {
+  readonly identity: RelayIdentity = relayIdentity(randomInt(1, 2 ** 24), Date.now());
+  readonly #lanes: OpenLanes;
+  #memory: number;
+
+  /** Throws an `EarshotError`: ADDON_UNAVAILABLE, or as Engine.start does (EADDRINUSE and the like). */
+  constructor(options: LaneOptions) {
+    this.#lanes = new OpenLanes(options);
+    this.#memory = loadBinding().makeKeptMemory();
+  }
+
+  /** As bound, with the ports that the kernel chose. */
+  get ingresses(): readonly Ingress[] {
+    return this.#lanes.ingresses;
+  }
+  get warnings(): readonly string[] {
+    return this.#lanes.warnings;
+  }
+
+  /** What a working process inherits. */
+  get descriptors(): readonly number[] {
+    return [this.#memory, ...this.#lanes.descriptors.flatMap(({ publics, trunk }) => [...publics, trunk])];
+  }
+
+  get places(): KeptPlaces {
+    let next = FIRST_DESCRIPTOR;
+    const memory = next++;
+    const lanes = this.#lanes.descriptors.map(({ publics }) => ({ publics: publics.map(() => next++), trunk: next++ }));
+    return { memory, lanes };
+  }
+
+  /** The flows that were kept are gone; processes that have been started before do not see the new memory. */
+  renewMemory(): void {
+    closeSync(this.#memory);
+    this.#memory = loadBinding().makeKeptMemory();
+  }
+
+  close(): void {
+    this.#lanes.close();
+    closeSync(this.#memory);
+  }
+}
