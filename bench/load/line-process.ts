@@ -30,8 +30,8 @@ export class LineProcess<Started, Answer> {
     return new LineProcess<Started, Answer>(child, lines, (await nextLine(lines, program)) as Started);
   }
 
-  async ask(): Promise<Answer> {
-    this.#child.stdin.write("\n");
+  async ask(question = ""): Promise<Answer> {
+    this.#child.stdin.write(`${question}\n`);
     return (await nextLine(this.#lines, this.#child.spawnfile)) as Answer;
   }
 
@@ -48,6 +48,7 @@ export class LineProcess<Started, Answer> {
   }
 
   #ended(): Promise<void> {
+    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return Promise.resolve();
     return new Promise((resolve) => this.#child.once("close", () => resolve()));
   }
 }

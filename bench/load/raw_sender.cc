@@ -39,12 +39,12 @@ RawSender::RawSender(const sockaddr_in& destination)
 
 RawSender::~RawSender() { close(fd_); }
 
-void RawSender::set(unsigned i, uint32_t address, uint16_t port, size_t length) {
+void RawSender::set(unsigned i, uint32_t address, uint16_t port, uint16_t to_port, size_t length) {
   uint8_t* const packet = packets_[i].data();
   std::memcpy(packet + offsetof(ip, ip_src), &address, sizeof address);
   udphdr udp{};  // a checksum of 0 is none (RFC 768)
   udp.source = port;
-  udp.dest = destination_.sin_port;
+  udp.dest = to_port;
   udp.len = htons(static_cast<uint16_t>(sizeof udp + length));
   std::memcpy(packet + sizeof(ip), &udp, sizeof udp);
   vectors_[i].iov_len = kHeaders + length;

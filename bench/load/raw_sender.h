@@ -25,7 +25,11 @@ class RawSender {
   // Where the i-th message's payload goes, up to kMaxPayload bytes. It stays as it was between two batches.
   uint8_t* payload(unsigned i) { return packets_[i].data() + kHeaders; }
   // `address` and `port` in network byte order.
-  void set(unsigned i, uint32_t address, uint16_t port, size_t length);
+  void set(unsigned i, uint32_t address, uint16_t port, size_t length) {
+    set(i, address, port, destination_.sin_port, length);
+  }
+  // The same to another port of the destination.
+  void set(unsigned i, uint32_t address, uint16_t port, uint16_t to_port, size_t length);
   // Sends the first `count` messages. Returns how many the kernel took.
   unsigned send(unsigned count);
 

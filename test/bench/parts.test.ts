@@ -11,6 +11,7 @@ import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { missingRival, RIVALS } from "../../bench/forwarders/rivals.ts";
+import { missingSide, SIDES } from "../../bench/pps/sides.ts";
 import { type PartName, type Result, readResult } from "../../bench/report/result.ts";
 
 interface Expected {
@@ -30,6 +31,16 @@ const PARTS: Readonly<Partial<Record<PartName, Expected>>> = {
   admission: { tables: { admission: ["median", "p99", "rate"] } },
   setup: {
     tables: { "first-packet": ["p50", "p99"], "new-flows": ["new flows", "p50", "p99", "the same again"] },
+    missing: missingRivals,
+  },
+  pps: {
+    tables: {
+      cost: SIDES.filter((side) => missingSide(side) === undefined),
+      rate: SIDES.filter((side) => missingSide(side) === undefined),
+      frames: ["frames"],
+      steady: ["Earshot native"],
+    },
+    missing: SIDES.flatMap((side) => missingSide(side)?.what ?? []),
   },
   latency: {
     tables: {
