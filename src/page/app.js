@@ -1,5 +1,7 @@
 /** The page: one button that calls and hangs up, and what is shown meanwhile. Everything else is in its own module. */
 import { Call } from "./call.js";
+import { Controls } from "./controls.js";
+import { serverFacts, showFacts } from "./facts.js";
 import { showLevel } from "./level.js";
 import { createMeter, createPinger } from "./measure.js";
 import { Messages } from "./messages.js";
@@ -20,6 +22,19 @@ const figures = {
 const echoAudio = new Audio();
 echoAudio.autoplay = true;
 const messages = new Messages(element("messages"), element("message-form"));
+const controls = new Controls(
+  {
+    microphone: element("microphone"),
+    speaker: element("speaker"),
+    speakerControl: element("speaker-control"),
+    mute: element("mute"),
+    interrupt: element("interrupt"),
+  },
+  { speaker: (deviceId) => echoAudio.setSinkId(deviceId).catch(() => {}), problem: showProblem },
+);
+/** Figures come every second; the server is asked less often. */
+const ASK_SERVER_EVERY = 2;
+const ACCESS_TOKEN = "earshot.access-token";
 
 /** State of a call -> [how it looks, what is said, what is said below it] */
 const STATES = {
@@ -33,9 +48,13 @@ const STATES = {
 
 /** @type {Call | undefined} */
 let call;
+/** Of the call, or of the last one. @type {import("./trace.js").Trace | undefined} */
+let trace;
 /** Ends what runs from the first "connected" on, or undefined before that. @type {(() => void) | undefined} */
 let stopMeasuring;
 let pinger;
+/** @type {(() => void) | undefined} */
+let stopYourLevel;
 /** Listens for the levels. @type {AudioContext | undefined} */
 let audio;
 
@@ -44,12 +63,30 @@ element("call").addEventListener("click", () => {
     call.hangUp();
     return;
   }
+  startCall();
+});
+
+element("access").addEventListener("submit", (event) => {
+  event.preventDefault();
+  sessionStorage.setItem(ACCESS_TOKEN, element("access-token").value.trim());
+  element("access-token").value = "";
+  startCall();
+});
+
+element("trace").addEventListener("click", () => trace?.download());
+
+function startCall() {
   showProblem(undefined);
   // Now, because browsers let only what a click has started run.
   audio = new AudioContext();
-  call = new Call({ state: onState, echo: onEcho, channel: onChannel });
+  call = new Call(
+    { state: onState, echo: onEcho, channel: onChannel, microphone: onMicrophone },
+    { microphone: controls.microphone, accessToken: sessionStorage.getItem(ACCESS_TOKEN) ?? undefined },
+  );
+  trace = call.trace;
+  element("trace").disabled = false;
   call.start();
-});
+}
 
 function onState(state, problem) {
   const [look, text, hint] = STATES[state];
@@ -60,9 +97,15 @@ function onState(state, problem) {
   document.title = look === "connected" ? "In a call - Earshot" : "Earshot";
   // It is "connected" again after an interruption; the figures then simply go on.
   if (state === "connected") stopMeasuring ??= startMeasuring(call);
+  if (state === "calling") {
+    // The names of devices are known from now on.
+    controls.refresh();
+    controls.inCall(call);
+  }
   if (state !== "ended") return;
   stopMeasuring?.();
   stopMeasuring = undefined;
+  controls.inCall(undefined);
   messages.close();
   echoAudio.srcObject = null;
   audio.close();
@@ -74,6 +117,12 @@ function onEcho(stream) {
   echoAudio.srcObject = stream;
 }
 
+function onMicrophone(stream) {
+  if (stopYourLevel === undefined) return;
+  stopYourLevel();
+  stopYourLevel = showLevel(audio, stream, element("level-you"));
+}
+
 function onChannel(channel) {
   pinger = createPinger(channel);
   channel.onopen = () => messages.open(channel);
@@ -83,30 +132,38 @@ function onChannel(channel) {
   };
 }
 
-function startMeasuring({ connection, microphone }) {
+function startMeasuring(call) {
+  const { connection, microphone } = call;
   for (const figure of Object.values(figures)) figure.clear();
   const started = Date.now();
-  const meter = createMeter(connection);
+  const meter = createMeter(connection, (report) => call.trace.snapshot(report));
+  let server;
+  let ticks = 0;
+  let over = false;
   const tick = async () => {
     element("duration").textContent = durationText(Date.now() - started);
     pinger.ping();
     const figure = await meter();
+    if (ticks++ % ASK_SERVER_EVERY === 0) server = await call.describe();
+    if (over) return;
     figures.roundTrip.add([figure.roundTrip, pinger.take()]);
     figures.jitter.add([figure.jitterReceived, figure.jitterSent]);
     figures.loss.add([figure.lossReceived, figure.lossSent]);
-    showFacts(figure.facts);
+    showServer(server);
+    showFacts(element("facts"), [...figure.facts, ...serverFacts(server)]);
   };
   const timer = setInterval(tick, 1000);
   tick();
 
-  const stopLevels = [
-    showLevel(audio, microphone, element("level-you")),
-    showLevel(audio, echoAudio.srcObject, element("level-echo")),
-  ];
+  stopYourLevel = showLevel(audio, microphone, element("level-you"));
+  const stopAnswerLevel = showLevel(audio, echoAudio.srcObject, element("level-echo"));
   element("duration").hidden = false;
   return () => {
+    over = true;
     clearInterval(timer);
-    for (const stopLevel of stopLevels) stopLevel();
+    stopYourLevel();
+    stopYourLevel = undefined;
+    stopAnswerLevel();
     element("duration").hidden = true;
   };
 }
@@ -116,18 +173,17 @@ function durationText(ms) {
   return `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
 }
 
-function showFacts(facts) {
-  const items = facts.flatMap(([name, text]) => {
-    const term = document.createElement("dt");
-    const description = document.createElement("dd");
-    term.textContent = name;
-    description.textContent = text;
-    return [term, description];
-  });
-  element("facts").replaceChildren(...items);
+/** Not everything that answers is an echo, and only what speaks by itself can be interrupted. */
+function showServer(server) {
+  if (server?.backend === undefined) return;
+  const echoes = server.backend === "echo";
+  controls.canInterrupt(!echoes);
+  element("level-answer-label").textContent = echoes ? "Echo" : "Answer";
+  if (!echoes && document.body.dataset.state === "connected") element("hint").textContent = "Speak, and listen.";
 }
 
 function showProblem(problem) {
+  element("access").hidden = problem?.needsAccessToken !== true;
   element("problem").hidden = problem === undefined;
   element("problem-title").textContent = problem?.title ?? "";
   element("problem-text").textContent = problem?.text ?? "";

@@ -6,12 +6,17 @@
 /** Figures older than this are not shown as if they were of now. STUN alone is heard every 2.5 s. */
 const SILENCE_MS = 3500;
 
-/** @param {RTCPeerConnection} connection */
-export function createMeter(connection) {
+/**
+ * @param {RTCPeerConnection} connection
+ * @param {(report: RTCStatsReport) => void} onReport gets each report whole
+ */
+export function createMeter(connection, onReport) {
   let before = { received: 0, lost: 0 };
   let heard = { bytes: 0, at: 0 };
   return async () => {
-    const stats = [...(await connection.getStats()).values()];
+    const report = await connection.getStats();
+    onReport(report);
+    const stats = [...report.values()];
     const pair = selectedPair(stats);
     const sent = stats.find((one) => one.type === "remote-inbound-rtp");
     const received = stats.find((one) => one.type === "inbound-rtp");

@@ -1,4 +1,7 @@
-/** The text box: what was typed goes over the data channel, and what comes back is shown with the time it took. */
+/**
+ * The text box: what was typed goes over the data channel, and what comes back is shown with the time it took. Events of a
+ * service (JSON with a type, as the Realtime API has them) are shown if they are what somebody said.
+ */
 
 const KEPT = 100;
 
@@ -38,7 +41,10 @@ export class Messages {
   received(text) {
     const index = this.#waiting.findIndex((one) => one.text === text);
     if (index < 0) {
-      this.#add(text, "received");
+      const event = eventOf(text);
+      if (event === undefined) this.#add(text, "received");
+      else if (event.transcript)
+        this.#add(event.transcript, event.type.startsWith("response.") ? "answer" : "you said");
       return;
     }
     const [{ note, at }] = this.#waiting.splice(index, 1);
@@ -70,5 +76,16 @@ export class Messages {
     this.#input.disabled = !enabled;
     this.#button.disabled = !enabled;
     this.#input.placeholder = enabled ? "Type a message" : "Call first";
+  }
+}
+
+/** An event of a service, or undefined for any other text. */
+function eventOf(text) {
+  if (!text.startsWith("{")) return undefined;
+  try {
+    const event = JSON.parse(text);
+    return typeof event.type === "string" ? event : undefined;
+  } catch {
+    return undefined;
   }
 }

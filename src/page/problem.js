@@ -1,6 +1,9 @@
 /** What can go wrong in a call, in words that say what to do. Pure: makes no call and touches no page. */
 
 export class Problem extends Error {
+  /** Whether a bearer token would help. */
+  needsAccessToken = false;
+
   /**
    * @param {string} title what happened
    * @param {string} text what to do about it
@@ -32,6 +35,7 @@ export function browserProblem() {
 
 const MICROPHONE_PROBLEMS = {
   NotAllowedError: ["The microphone was not allowed.", "Allow it for this page next to the address, then call again."],
+  OverconstrainedError: ["The chosen microphone is not there any more.", "Choose another one, then call again."],
   NotFoundError: ["No microphone was found.", "Connect one, or enable it in the system's settings, then call again."],
   NotReadableError: [
     "The microphone cannot be opened.",
@@ -79,6 +83,26 @@ export function lostProblem() {
   return new Problem("The call was lost.", "Nothing came from the server for a while. Call again.");
 }
 
-export function endedByServerProblem() {
-  return new Problem("The server ended the call.", "It may have been stopped, or the call was as long as it allows.");
+const END_REASONS = {
+  "max-duration": "The call was as long as the server allows.",
+  idle: "Neither voice nor messages had come for long.",
+  backend: "The service behind it has hung up.",
+  stopped: "It was stopped. Call again once it is back.",
+  "transceiver-gone": "The process that had the call has failed, and is started again. Call again.",
+};
+
+/** @param {string} [reason] as the server says it */
+export function endedByServerProblem(reason) {
+  const text = END_REASONS[reason] ?? "It may have been stopped. Call again.";
+  return new Problem("The server ended the call.", text);
+}
+
+/** The server wants a bearer token. @param {boolean} given whether it has refused one */
+export function accessProblem(given) {
+  const problem = new Problem(
+    given ? "The server does not accept this access token." : "The server asks for an access token.",
+    "Whoever runs it can give you one.",
+  );
+  problem.needsAccessToken = true;
+  return problem;
 }

@@ -10,6 +10,8 @@ export interface DescribedCall {
   readonly endedAt?: string;
   /** Why it ended; one of the reasons in docs/signalling.md. */
   readonly reason?: string;
+  /** What answers: `echo`, ... */
+  readonly backend?: string;
   /** Where the client is reached now. */
   readonly client?: { readonly address: string; readonly port: number };
   readonly frames?: { readonly received: number; readonly sent: number };

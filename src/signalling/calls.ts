@@ -85,11 +85,12 @@ export class Calls implements CallService {
     if (call === undefined || call.ingest) return undefined;
     const facts = "maker" in call ? await call.maker.describeCall(call.callId) : undefined;
     if (facts !== undefined) {
-      const { state, createdMs, connectedMs, client, frames, messages } = facts;
+      const { state, createdMs, connectedMs, backend, client, frames, messages } = facts;
       return {
         state,
         createdAt: isoTime(createdMs),
         ...(connectedMs !== undefined && { connectedAt: isoTime(connectedMs) }),
+        backend,
         ...(client && { client }),
         frames,
         messages,

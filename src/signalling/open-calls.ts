@@ -10,6 +10,7 @@ export interface CallFacts {
   readonly state: string;
   readonly createdMs: number;
   readonly connectedMs: number | undefined;
+  readonly backend: string;
   readonly client: { readonly address: string; readonly port: number } | undefined;
   readonly frames: { readonly received: number; readonly sent: number };
   readonly messages: { readonly received: number; readonly sent: number };

@@ -62,6 +62,8 @@ export interface CallDescription {
   readonly state: SessionState;
   readonly createdMs: number;
   readonly connectedMs: number | undefined;
+  /** Name of the backend. */
+  readonly backend: string;
   /** Where the client is reached now. */
   readonly client: AddressPort | undefined;
   readonly frames: Traffic;
@@ -161,6 +163,7 @@ export class Session implements DatagramTaker {
       state: this.#state,
       createdMs: this.createdMs,
       connectedMs: this.#connectedMs,
+      backend: this.#shared.backend.name,
       client: this.#client(),
       frames: { ...this.#frames },
       messages: { ...this.#messages },

@@ -24,9 +24,13 @@ interface Rig {
   readonly transceiver: Transceiver;
   readonly relay: MiniRelay;
   readonly ended: string[];
+  /** Why, in the same order. */
+  readonly reasons: string[];
 }
 
-async function openRig(options: { maxCalls?: number; maxCallMs?: number; backend?: Backend } = {}): Promise<Rig> {
+async function openRig(
+  options: { maxCalls?: number; maxCallMs?: number; maxIdleMs?: number; backend?: Backend } = {},
+): Promise<Rig> {
   const relay = await MiniRelay.open({
     keys,
     cluster: CLUSTER,
@@ -34,6 +38,7 @@ async function openRig(options: { maxCalls?: number; maxCallMs?: number; backend
     addresses: hasIpv6 ? ["127.0.0.1", "::1"] : ["127.0.0.1"],
   });
   const ended: string[] = [];
+  const reasons: string[] = [];
   const transceiver = new Transceiver({
     id: ID,
     cluster: CLUSTER,
@@ -42,14 +47,18 @@ async function openRig(options: { maxCalls?: number; maxCallMs?: number; backend
     trunk: { address: "127.0.0.1", port: 0 },
     advertise: relay.ingresses,
     maxCallMs: options.maxCallMs ?? 3_600_000,
+    ...(options.maxIdleMs !== undefined && { maxIdleMs: options.maxIdleMs }),
     limits: { maxCalls: options.maxCalls ?? 10 },
     logger: pino({ level: "silent" }),
-    onCallEnded: (callId) => ended.push(callId),
+    onCallEnded: (callId, reason) => {
+      ended.push(callId);
+      reasons.push(reason);
+    },
     ...(options.backend && { backend: options.backend }),
   });
   const trunk = await transceiver.start();
   relay.connect(trunk.port);
-  return { transceiver, relay, ended };
+  return { transceiver, relay, ended, reasons };
 }
 
 async function closeRig({ transceiver, relay }: Rig): Promise<void> {
@@ -543,6 +552,25 @@ describe("limits", () => {
       () => "the call goes on",
     );
     assert.match(await rig.transceiver.registry.metrics(), /calls_ended_total\{reason="max-duration"\} 1/);
+    await closeRig(rig);
+  });
+
+  test("ends a call in which nothing comes or goes, and no other", async () => {
+    const rig = await openRig({ maxIdleMs: 1_500 });
+    const { client } = await call(rig);
+    const talking = setInterval(() => client.channel!.send("still there"), 100);
+    const { callId } = await call(rig, { audio: false });
+    await until(
+      () => rig.ended.length > 0,
+      () => "the call goes on",
+    );
+    assert.deepEqual([rig.ended, rig.reasons], [[callId], ["idle"]]);
+    clearInterval(talking);
+    await until(
+      () => rig.ended.length === 2,
+      () => "the other call goes on in silence",
+    );
+    assert.deepEqual(rig.reasons, ["idle", "idle"]);
     await closeRig(rig);
   });
 

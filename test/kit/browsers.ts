@@ -8,7 +8,9 @@ import { chromium } from "playwright-core";
 import puppeteer from "puppeteer-core";
 import { packageRoot } from "../../src/package-root.ts";
 
-const IN_PAGE = readFileSync(new URL("test/kit/in-page.js", packageRoot), "utf8");
+const IN_PAGE = ["in-page.js", "client-in-page.js"]
+  .map((name) => readFileSync(new URL(`test/kit/${name}`, packageRoot), "utf8"))
+  .join("\n");
 
 export interface Tab {
   /** The value of a JavaScript expression in the page, awaited. */

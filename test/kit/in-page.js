@@ -9,6 +9,12 @@ window.probe = (() => {
   };
 
   const calls = [];
+  const blobs = [];
+  const { createObjectURL } = URL;
+  URL.createObjectURL = (blob) => {
+    blobs.push(blob);
+    return createObjectURL.call(URL, blob);
+  };
 
   const reports = async (type, of = connection) =>
     [...(await of.getStats()).values()].filter((one) => one.type === type);
@@ -95,6 +101,30 @@ window.probe = (() => {
           else channel.addEventListener("open", send);
         });
       return Promise.all(calls.map((call, n) => echoed(call, `this is caller ${n}`)));
+    },
+
+    /** What comes back of an interruption when the other side is an echo. */
+    interrupted() {
+      const [call] = calls;
+      const events = [];
+      return new Promise((resolve) => {
+        const interrupt = () => call.interrupt();
+        call.channel.addEventListener("message", ({ data }) => {
+          events.push(JSON.parse(data));
+          if (events.length === 2) resolve(events);
+        });
+        if (call.channel.readyState === "open") interrupt();
+        else call.channel.addEventListener("open", interrupt);
+      });
+    },
+
+    /** What the page has let the browser save last. */
+    saved: () => blobs.at(-1).text(),
+
+    /** What is sent now. */
+    microphone() {
+      const { label, enabled } = connection.getSenders()[0].track;
+      return { label, enabled };
     },
 
     endCalls() {

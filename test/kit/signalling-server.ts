@@ -17,6 +17,7 @@ const FACTS: CallFacts = {
   state: "connected",
   createdMs: 0,
   connectedMs: 1500,
+  backend: "echo",
   client: { address: "203.0.113.9", port: 4444 },
   frames: { received: 50, sent: 49 },
   messages: { received: 2, sent: 1 },

@@ -190,6 +190,7 @@ describe("GET of a Location", () => {
       state: "connected",
       createdAt: "1970-01-01T00:00:00.000Z",
       connectedAt: "1970-01-01T00:00:01.500Z",
+      backend: "echo",
       client: { address: "203.0.113.9", port: 4444 },
       frames: { received: 50, sent: 49 },
       messages: { received: 2, sent: 1 },
