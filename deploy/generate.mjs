@@ -1,5 +1,6 @@
 // Owns what is derived from one declaration: src/engine/counters.ts and docs/metrics.md from native/core/counters.def,
-// docs/config.md from the schema of settings. The same input always gives the same bytes.
+// src/transceiver/trunk-counters.ts from native/core/trunk_end_counters.def, docs/config.md from the schema of settings.
+// The same input always gives the same bytes.
 //
 //   node deploy/generate.mjs           writes the files that differ
 //   node deploy/generate.mjs --check   writes nothing; exits 1 and names the files that differ
@@ -8,6 +9,7 @@ import { existsSync, readFileSync, writeFileSync } from "node:fs";
 
 const ROOT = new URL("../", import.meta.url);
 const DEFINITION = "native/core/counters.def";
+const TRUNK_DEFINITION = "native/core/trunk_end_counters.def";
 const LINE_WIDTH = 120;
 
 /** Reads the definition: its equations, and its counters under the stage comment that they follow. */
@@ -40,6 +42,31 @@ function readDefinition(text) {
   const twice = names.find((name, index) => names.indexOf(name) !== index);
   if (twice) throw new Error(`${DEFINITION}: ${twice} is declared twice`);
   return { stages, equations };
+}
+
+/** Reads the definition of the trunk's counters: a list of names with their help. */
+function readTrunkDefinition(text) {
+  return text.split("\n").flatMap((line, index) => {
+    if (line === "" || line.startsWith("//")) return [];
+    const counter = /^COUNT\(([a-z_]+), "([^"\\]+)"\)$/.exec(line);
+    if (!counter) throw new Error(`${TRUNK_DEFINITION}:${index + 1}: expected COUNT(name, "help") or a comment`);
+    return [{ name: counter[1], help: counter[2] }];
+  });
+}
+
+function trunkTypescript(counters) {
+  const help = counters.map(({ name, help }) => {
+    const row = `  ${name}: ${JSON.stringify(help)},`;
+    return row.length <= LINE_WIDTH ? row : `  ${name}:\n    ${JSON.stringify(help)},`;
+  });
+  const names = counters.map(({ name }) => `  ${JSON.stringify(name)},`);
+  return `// Generated from ${TRUNK_DEFINITION} by deploy/generate.mjs; edit that, then run it.
+
+export const TRUNK_COUNTER_HELP = {\n${help.join("\n")}\n} as const;
+
+/** In the order in which the native end counts. */
+export const TRUNK_COUNTERS = [\n${names.join("\n")}\n] as const satisfies readonly (keyof typeof TRUNK_COUNTER_HELP)[];
+`;
 }
 
 function typescriptList(name, counters) {
@@ -132,6 +159,7 @@ frame_data     = client_request_answered + client_request_refused + client_respo
 | metric | counts |
 | --- | --- |
 ${rows.join("\n")}
+| \`earshot_transceiver_trunk_kernel_drops_total\` | datagrams that the kernel dropped because the trunk's receive buffer was full; not among the received |
 | \`earshot_transceiver_calls_ended_total\` | calls that have ended, by \`reason\` |
 `;
 }
@@ -152,10 +180,12 @@ async function compiled() {
 const COUNTERS_FILE = "src/engine/counters.ts";
 const outputs = {
   [COUNTERS_FILE]: typescript(definition),
+  "src/transceiver/trunk-counters.ts": trunkTypescript(
+    readTrunkDefinition(readFileSync(new URL(TRUNK_DEFINITION, ROOT), "utf8")),
+  ),
   ...(existsSync(new URL("dist/src", ROOT)) && (await compiled())),
 };
-if (Object.keys(outputs).length === 1)
-  console.error('docs need compiled code: run "npm run build:ts", then this again');
+if (!("docs/metrics.md" in outputs)) console.error('docs need compiled code: run "npm run build:ts", then this again');
 
 function current(file) {
   try {

@@ -16,6 +16,7 @@
 #include "../core/path.h"
 #include "arguments.h"
 #include "dtls.h"
+#include "trunk_end_addon.h"
 
 namespace earshot {
 namespace {
@@ -272,21 +273,9 @@ class NativeEngine : public Napi::ObjectWrap<NativeEngine> {
     return out;
   }
 
-  // (signing id, [{ id, tokenTag, trunkUp, trunkDown }])
+  // (signing id, keys)
   void set_keys(const Napi::CallbackInfo& info) {
-    KeySet keys;
-    keys.signing = static_cast<uint8_t>(uint_in(info[0], 0, kKeyIds - 1, "signing key id"));
-    const Napi::Array entries = array_in(info[1], 1, kKeyIds, "keys");
-    for (uint32_t i = 0; i < entries.Length(); i++) {
-      const Napi::Object in = object_in(entries.Get(i), "key");
-      KeySet::Entry& entry = keys.entries[uint_in(in.Get("id"), 0, kKeyIds - 1, "key id")];
-      entry.known = true;
-      entry.token_tag = SipKey::from_bytes(bytes_in(in.Get("tokenTag"), 16, 16, "tokenTag").data());
-      entry.trunk_up = SipKey::from_bytes(bytes_in(in.Get("trunkUp"), 16, 16, "trunkUp").data());
-      entry.trunk_down = SipKey::from_bytes(bytes_in(in.Get("trunkDown"), 16, 16, "trunkDown").data());
-    }
-    if (!keys.entries[keys.signing].known) throw Napi::TypeError::New(env_, "the signing key is not among the keys");
-    engine_->set_keys(keys);
+    engine_->set_keys(keys_in(info[0], info[1]));
     keys_set_ = true;
   }
 
@@ -429,6 +418,7 @@ static Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("dieWithParent", Napi::Function::New<die_with_parent>(env, "dieWithParent"));
   exports.Set("closeLanes", Napi::Function::New<close_lanes>(env, "closeLanes"));
   export_dtls(env, exports);
+  exports.Set("TrunkEnd", define_trunk_end(env));
   return exports;
 }
 

@@ -12,6 +12,7 @@
 #include <string>
 
 #include "../core/directory.h"
+#include "../core/keys.h"
 #include "../core/path.h"
 #include "../core/socket.h"
 
@@ -83,6 +84,23 @@ inline Ufrag ufrag_in(const Napi::Value& value) {
   }
   std::memcpy(ufrag.data(), text, ufrag.size());
   return ufrag;
+}
+
+// (signing id, [{ id, tokenTag, trunkUp, trunkDown }])
+inline KeySet keys_in(const Napi::Value& signing, const Napi::Value& all) {
+  KeySet keys;
+  keys.signing = static_cast<uint8_t>(uint_in(signing, 0, kKeyIds - 1, "signing key id"));
+  const Napi::Array entries = array_in(all, 1, kKeyIds, "keys");
+  for (uint32_t i = 0; i < entries.Length(); i++) {
+    const Napi::Object in = object_in(entries.Get(i), "key");
+    KeySet::Entry& entry = keys.entries[uint_in(in.Get("id"), 0, kKeyIds - 1, "key id")];
+    entry.known = true;
+    entry.token_tag = SipKey::from_bytes(bytes_in(in.Get("tokenTag"), 16, 16, "tokenTag").data());
+    entry.trunk_up = SipKey::from_bytes(bytes_in(in.Get("trunkUp"), 16, 16, "trunkUp").data());
+    entry.trunk_down = SipKey::from_bytes(bytes_in(in.Get("trunkDown"), 16, 16, "trunkDown").data());
+  }
+  if (!keys.entries[keys.signing].known) refuse(signing.Env(), "signing key id", "the id of one of the keys");
+  return keys;
 }
 
 // { address, port }

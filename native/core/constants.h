@@ -61,4 +61,18 @@ inline constexpr uint32_t kToldPaths = 4'096;
 // Sequences behind the highest that a receiver still accepts, in bits: more than a network reorders.
 inline constexpr unsigned kReplayWindow = 1024;
 
+// ---- the transceiver's end of the trunk ----
+
+// Trunk datagrams that a transceiver reads in one turn of its event loop, each with up to about eight frames of voice.
+// A frame costs its session some 20 us, so a full batch takes a few ms; a larger one would delay the answers to its
+// first frames and everything else in the loop, a smaller one pays more often for the way into JavaScript and back.
+inline constexpr unsigned kTrunkEndBatch = 32;
+
+// Trunk datagrams that may be open or waiting there at once; when they are used up they are sent in two parts.
+inline constexpr unsigned kTrunkEndDatagrams = 64;
+
+// Relay ports that a transceiver can answer, 16 times the most that one relay has. A relay port that is forgotten could
+// be replayed.
+inline constexpr unsigned kMaxRelayPorts = 4096;
+
 }  // namespace earshot

@@ -32,13 +32,10 @@ bool Endpoint::parse(const std::string& host, uint16_t port, Endpoint& out) {
 
 std::string Endpoint::host() const {
   char text[INET6_ADDRSTRLEN] = "";
-  if (family() == AF_INET6) {
-    inet_ntop(AF_INET6, &address.sin6_addr, text, sizeof text);
-  } else {
-    sockaddr_in v4;
-    std::memcpy(&v4, &address, sizeof v4);
-    inet_ntop(AF_INET, &v4.sin_addr, text, sizeof text);
-  }
+  sockaddr_in v4;
+  std::memcpy(&v4, &address, sizeof v4);
+  const void* const from = family() == AF_INET6 ? static_cast<const void*>(&address.sin6_addr) : &v4.sin_addr;
+  inet_ntop(family(), from, text, sizeof text);
   return text;
 }
 

@@ -17,7 +17,8 @@ struct Endpoint {
 
   // `host` is a literal address. False if it is none.
   static bool parse(const std::string& host, uint16_t port, Endpoint& out);
-  std::string host() const;  // literal
+  // The literal address.
+  std::string host() const;
   int family() const { return address.sin6_family; }
   uint16_t port() const;  // the same place in both families
   void set_port(uint16_t port);

@@ -3,9 +3,9 @@
  * relay port a path last came from, and which session may get what is not STUN. Says nothing about whether to believe.
  */
 import type { StunMessage } from "../stun/stun-reader.ts";
-import { pathKey } from "../trunk/path.ts";
+import { pathOfKey } from "../trunk/path.ts";
 import type { IcePath, RequestVerdict, ResponseVerdict } from "./ice-agent.ts";
-import type { RelayPort } from "./trunk-socket.ts";
+import type { RelayPort } from "./trunk-end.ts";
 
 /** What a session does with what is its. */
 export interface DatagramTaker {
@@ -35,20 +35,18 @@ export class PathBook {
   }
 
   /** The path of a datagram that has just come in by `relayPort`: a held one, or a new one that nobody holds yet. */
-  arrival(bytes: Buffer, relayPort: RelayPort): ClientPath {
-    const key = pathKey(bytes);
+  arrival(key: string, relayPort: RelayPort): ClientPath {
     const held = this.#paths.get(key);
     if (held !== undefined) {
       held.relayPort = relayPort;
       return held;
     }
-    // A copy, because what is given is part of a whole trunk datagram.
-    return { key, bytes: Buffer.from(bytes), relayPort, owner: undefined, holders: 0 };
+    return { key, bytes: pathOfKey(key), relayPort, owner: undefined, holders: 0 };
   }
 
   /** The path if any session holds it. */
-  find(bytes: Buffer): ClientPath | undefined {
-    return this.#paths.get(pathKey(bytes));
+  find(key: string): ClientPath | undefined {
+    return this.#paths.get(key);
   }
 
   hold(path: ClientPath): void {

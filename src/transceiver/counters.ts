@@ -1,6 +1,6 @@
 /**
- * Every counter of a transceiver, declared once with its help, and the metrics that come from them. The prefix is the
- * stage. At quiescence:
+ * Every counter of a transceiver, declared once with its help, and the metrics that come from them. Those of the trunk,
+ * which C++ counts too, are declared in native/core/trunk_end_counters.def. The prefix is the stage. At quiescence:
  *   trunk_received  = trunk_accepted + every trunk_drop_*
  *   frame_received  = frame_data + frame_unknown_path + frame_ping
  *   frame_data      = client_request_answered + client_request_refused + client_response_accepted + client_delivered
@@ -9,27 +9,10 @@
  */
 import { Counter, Gauge, Registry } from "prom-client";
 import type { KeyRing } from "../keys/key-ring.ts";
+import { TRUNK_COUNTER_HELP, TRUNK_COUNTERS } from "./trunk-counters.ts";
 
 export const COUNTER_HELP = {
-  trunk_received: "trunk datagrams read",
-  trunk_accepted: "trunk datagrams that passed every check",
-  trunk_drop_malformed: "too short, or of another version, direction or flags",
-  trunk_drop_key: "of a fleet key that is not known here",
-  trunk_drop_tag: "wrong tag",
-  trunk_drop_target: "for another cluster, transceiver or epoch",
-  trunk_drop_sender: "from an older epoch of its sender",
-  trunk_drop_replay: "sequence seen before, or too old",
-  trunk_sent: "trunk datagrams handed to the kernel",
-  trunk_send_failed: "trunk datagrams that the kernel did not take",
-
-  frame_received: "frames read from accepted trunk datagrams",
-  frame_data: "frames with a client datagram",
-  frame_unknown_path: "frames that say that the relay does not know a path",
-  frame_ping: "pings, each answered with a pong",
-  frame_malformed: "trunk datagrams that became unreadable at some frame; the rest of the datagram is lost",
-  frame_sent: "frames packed for relays",
-  frame_unsendable: "frames too large for any trunk datagram",
-
+  ...TRUNK_COUNTER_HELP,
   client_request_answered: "authenticated binding requests answered with success",
   client_request_refused: "authenticated binding requests answered with an error: role conflict or unknown attribute",
   client_response_accepted: "authenticated answers to our own checks",
@@ -108,14 +91,16 @@ export interface TransceiverGauges {
   readonly paths: number;
   readonly lookups: number;
   readonly relayPorts: number;
+  /** Undefined where that cannot be read. */
+  readonly trunkKernelDrops: number | undefined;
   readonly keys: KeyRing;
 }
 
 export class TransceiverCounters {
+  /** Those of the trunk, in the order of TRUNK_COUNTERS: the memory that the native end counts in. */
+  readonly trunk = new Float64Array(TRUNK_COUNTERS.length);
   /** Incremented in place; reading them costs nothing. */
-  readonly count: Record<CounterName, number> = Object.fromEntries(
-    Object.keys(COUNTER_HELP).map((name) => [name, 0]),
-  ) as Record<CounterName, number>;
+  readonly count: Record<CounterName, number> = this.#counts();
   readonly ended: Record<EndReason, number> = Object.fromEntries(END_REASONS.map((reason) => [reason, 0])) as Record<
     EndReason,
     number
@@ -123,6 +108,22 @@ export class TransceiverCounters {
 
   /** Connections of the websocket backend, by state; those that are closed are not counted. */
   readonly services = { connecting: 0, open: 0, waiting: 0 };
+
+  /** One number for each counter; those of the trunk are views. */
+  #counts(): Record<CounterName, number> {
+    const count: Record<string, number> = {};
+    for (const name of Object.keys(COUNTER_HELP)) count[name] = 0;
+    for (const [index, name] of TRUNK_COUNTERS.entries()) {
+      Object.defineProperty(count, name, {
+        enumerable: true,
+        get: () => this.trunk[index],
+        set: (value: number) => {
+          this.trunk[index] = value;
+        },
+      });
+    }
+    return count as Record<CounterName, number>;
+  }
 
   /** The metrics of one transceiver. `gauges` is asked at each scrape. */
   registry(gauges: () => TransceiverGauges): Registry {
@@ -148,6 +149,16 @@ export class TransceiverCounters {
       collect() {
         this.reset();
         for (const reason of END_REASONS) this.inc({ reason }, ended[reason]);
+      },
+    });
+    new Counter({
+      name: "earshot_transceiver_trunk_kernel_drops_total",
+      help: "datagrams that the kernel dropped because the trunk's receive buffer was full; not among the received",
+      registers: [registry],
+      collect() {
+        this.reset();
+        const drops = gauges().trunkKernelDrops;
+        if (drops !== undefined) this.inc(drops);
       },
     });
     new Gauge({

@@ -49,7 +49,8 @@ export class Demux {
         return;
       }
       count.client_delivered++;
-      path.owner.media(datagram, path, nowMs);
+      // DTLS may keep pieces of a handshake for long, and must not keep with them all that came at that time.
+      path.owner.media(first < 64 ? Buffer.from(datagram) : datagram, path, nowMs);
     } else {
       count.client_drop_class++;
     }

@@ -6,7 +6,7 @@
 import { EarshotError } from "../earshot-error.ts";
 import type { IceCredentials } from "./ice-agent.ts";
 import { ICE_PASSWORD_CHARS, ICE_UFRAG_CHARS, MAX_FRAGMENT_BYTES, MAX_MEDIA_LINES } from "./limits.ts";
-import type { AddressPort } from "./trunk-socket.ts";
+import type { AddressPort } from "./trunk-end.ts";
 
 export const FRAGMENT_TYPE = "application/trickle-ice-sdpfrag";
 

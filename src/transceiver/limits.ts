@@ -204,7 +204,18 @@ export const SEEK_RELAY_MS = 1_000;
 /** Relays that such a call tries at a time; those that were heard of most lately. */
 export const SEEK_RELAYS = 4;
 
-/** Asked of the kernel, which may grant less: at 832 bytes for a queued packet (measured) 5,000 packets, or 0.1 s of 1,000 calls. */
+/**
+ * Media that has waited in the kernel for longer is dropped: a transceiver that was starved of CPU has seconds of voice
+ * before it, which would come out late and keep all that follows late. Clients' jitter buffers give up at about this
+ * delay too. Smaller, and a pause of the garbage collector costs words; larger, and a stall is heard as an echo of the past.
+ */
+export const MAX_MEDIA_AGE_MS = 200;
+
+/**
+ * Rate times gap: what 1,000 calls send in the time above, 50 packets/s each, so that nothing is lost in a gap in which
+ * nothing is stale yet. That is 10,000 datagrams of one packet, at 832 bytes of buffer each (measured); the kernel grants
+ * twice what is asked. Smaller, and short gaps lose voice at high load; larger, and memory holds what will be dropped.
+ */
 export const TRUNK_RECEIVE_BUFFER_BYTES = 4_194_304;
 
 // ---- logging ----

@@ -26,12 +26,12 @@ import { KEEPALIVE } from "./ice-messages.ts";
 import { SEEK_RELAY_MS, SETUP_TIMEOUT_MS } from "./limits.ts";
 import type { RelayWatch } from "./relay-watch.ts";
 import type { Offer } from "./sdp-offer.ts";
-import type { AddressPort, RelayPort, TrunkSocket } from "./trunk-socket.ts";
+import type { AddressPort, RelayPort, TrunkEnd } from "./trunk-end.ts";
 import { Peer, type PeerHost } from "./werift/peer.ts";
 
 /** What all sessions of a transceiver share. */
 export interface SessionSurroundings {
-  readonly trunk: TrunkSocket;
+  readonly trunk: TrunkEnd;
   readonly relays: RelayWatch;
   readonly demux: Demux;
   readonly paths: PathBook;

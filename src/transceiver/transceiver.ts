@@ -1,6 +1,6 @@
 /**
  * The transceiver: the WebRTC endpoint behind the relays. It puts the parts together, in the order in which a datagram
- * goes through them: trunk socket, demux, session (ICE agent, then werift), backend. Nobody but a relay can reach it.
+ * goes through them: trunk, demux, session (ICE agent, then werift), backend. Nobody but a relay can reach it.
  */
 import { randomBytes, randomInt } from "node:crypto";
 import { isIP } from "node:net";
@@ -19,12 +19,14 @@ import { type EndReason, TransceiverCounters } from "./counters.ts";
 import { Demux } from "./demux.ts";
 import type { IceCredentials } from "./ice-agent.ts";
 import { readIceFragment } from "./ice-fragment.ts";
+import { JsTrunkEnd } from "./js-trunk-end.ts";
 import { MAX_QUEUED_AUDIO_MS } from "./limits.ts";
+import { NativeTrunkEnd } from "./native-trunk-end.ts";
 import { RelayWatch } from "./relay-watch.ts";
 import { type OfferRules, readOffer } from "./sdp-offer.ts";
 import type { CallDescription } from "./session.ts";
 import { Sessions } from "./sessions.ts";
-import { type AddressPort, TrunkSocket } from "./trunk-socket.ts";
+import type { AddressPort, TrunkEnd, TrunkEndOptions } from "./trunk-end.ts";
 import { isWeriftFault } from "./werift/faults.ts";
 import { prepareWerift } from "./werift/peer.ts";
 
@@ -45,6 +47,8 @@ export interface TransceiverOptions {
   readonly maxIdleMs?: number;
   readonly logger: Logger;
   readonly limits: { readonly maxCalls: number };
+  /** Native if absent, and js where the addon cannot load. */
+  readonly trunkEnd?: TrunkEnd["kind"];
   /** Echo if absent. */
   readonly backend?: Backend;
   /** True for an error that nobody caught and that is the backend's: it has then ended its call. */
@@ -87,7 +91,8 @@ export class Transceiver {
   readonly #counters: TransceiverCounters;
   readonly #boundedLog: BoundedLog;
   readonly #paths = new PathBook();
-  readonly #trunk: TrunkSocket;
+  readonly #trunk: TrunkEnd;
+  readonly #relays: RelayWatch;
   readonly #sessions: Sessions;
   #keys: KeyRing;
   #ingresses: readonly AddressPort[] = [];
@@ -101,19 +106,21 @@ export class Transceiver {
     const { counters = new TransceiverCounters() } = options;
     this.#counters = counters;
     const demux = new Demux(counters);
-    this.#trunk = new TrunkSocket({
+    const trunkOptions: TrunkEndOptions = {
       id: options.id,
       cluster: options.cluster,
       epoch: options.epoch,
-      keys: () => this.#keys,
+      keys: options.keys,
       local: options.trunk,
       counters,
-      onData: (path, datagram, from, nowMs) => demux.take(datagram, this.#paths.arrival(path, from), nowMs),
-      onUnknownPath: (bytes, from) => {
-        const path = this.#paths.find(bytes);
+      onData: (pathKey, datagram, from, nowMs) => demux.take(datagram, this.#paths.arrival(pathKey, from), nowMs),
+      onUnknownPath: (pathKey, from) => {
+        const path = this.#paths.find(pathKey);
         path?.owner?.assertPath(path, from);
       },
-    });
+    };
+    this.#trunk = makeTrunkEnd(options, trunkOptions);
+    this.#relays = new RelayWatch((nowMs) => this.#trunk.relayPorts(nowMs));
     this.#sessions = new Sessions(
       {
         maxCalls: options.limits.maxCalls,
@@ -122,7 +129,7 @@ export class Transceiver {
       },
       {
         trunk: this.#trunk,
-        relays: new RelayWatch(() => this.#trunk.relayPorts()),
+        relays: this.#relays,
         demux,
         paths: this.#paths,
         counters,
@@ -141,7 +148,8 @@ export class Transceiver {
       calls: this.#sessions.states(),
       paths: this.#paths.size,
       lookups: demux.size,
-      relayPorts: this.#trunk.liveRelayPorts(Date.now()),
+      relayPorts: this.#relays.live(Date.now()),
+      trunkKernelDrops: this.#trunk.kernelDrops(),
       keys: this.#keys,
     }));
   }
@@ -154,6 +162,7 @@ export class Transceiver {
     await prepareWerift();
     if ((this.#options.backend?.audio ?? "packets") !== "packets") await Opus.prepare();
     const bound = await this.#trunk.start();
+    for (const warning of this.#trunk.warnings) this.#options.logger.warn(warning);
     this.#sessions.start();
     this.#state = "live";
     return bound;
@@ -165,6 +174,7 @@ export class Transceiver {
    */
   setKeys(keys: KeyRing): void {
     this.#keys = keys;
+    this.#trunk.setKeys(keys);
   }
 
   /** For the answers from now on. */
@@ -244,7 +254,7 @@ export class Transceiver {
       ok: this.#state === "live",
       state: this.#state,
       calls: this.#sessions.size,
-      relayPorts: this.#trunk.liveRelayPorts(Date.now()),
+      relayPorts: this.#relays.live(Date.now()),
     };
   }
 
@@ -275,4 +285,17 @@ export class Transceiver {
     else if (code === "SDP_UNSUPPORTED") count.calls_refused_unsupported++;
     else if (code === "SDP_INVALID") count.calls_refused_invalid++;
   }
+}
+
+/** Native if it is asked for and the addon loads, which is not certain on every host; js is a fallback with the same rules. */
+function makeTrunkEnd({ trunkEnd = "native", logger }: TransceiverOptions, options: TrunkEndOptions): TrunkEnd {
+  if (trunkEnd === "native") {
+    try {
+      return new NativeTrunkEnd(options);
+    } catch (error) {
+      if (!(error instanceof EarshotError) || error.code !== "ADDON_UNAVAILABLE") throw error;
+      logger.warn(`${error.message}; going on with a trunk in JavaScript, which takes fewer calls`);
+    }
+  }
+  return new JsTrunkEnd(options);
 }

@@ -28,6 +28,11 @@ export function pathKey(path: Buffer): string {
   return path.toString("latin1");
 }
 
+/** The path bytes that `pathKey` has made this of. */
+export function pathOfKey(key: string): Buffer {
+  return Buffer.from(key, "latin1");
+}
+
 export const pathIngress = (path: Buffer): number => path.readUInt16BE(1);
 export const pathPort = (path: Buffer): number => path.readUInt16BE(3);
 

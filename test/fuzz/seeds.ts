@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { deriveKeys } from "../../src/keys/key-ring.ts";
 import { STUN_CLASS } from "../../src/stun/stun-reader.ts";
-import { TrunkWriter } from "../../src/trunk/datagram.ts";
+import { TRUNK_HEADER_BYTES, TRUNK_TAG_BYTES, TrunkWriter } from "../../src/trunk/datagram.ts";
 import { DIRECTION, type Direction, FRAME_KIND } from "../../src/trunk/frame.ts";
 import { pathBytes } from "../../src/trunk/path.ts";
 import { bindingRequest, stunMessage, tokenUfrag } from "../kit/datagrams.ts";
@@ -114,5 +114,14 @@ export const SEEDS: Readonly<Record<string, () => readonly Buffer[]>> = {
     ...[0, 1].map((mode) => Buffer.concat([Buffer.of(mode), chunks([...unauthenticRecords().values()])])),
   ],
   srtp: () => ["rtp", "srtp", "rtcp", "srtcp", "srtcpTagged"].map((name) => Buffer.from(rfc7714[name]!, "hex")),
+  trunk_end: () => {
+    const frames = (datagram: Buffer) => datagram.subarray(TRUNK_HEADER_BYTES, datagram.length - TRUNK_TAG_BYTES);
+    const record = (frame: Buffer) => Buffer.concat([Buffer.of(0, 0, 0, 0), frame]);
+    return [
+      vector("upDatagram"),
+      ...trunkDatagrams(DIRECTION.up, [data, unknownPath, ping]).map(frames),
+      ...trunkDatagrams(DIRECTION.down, [data, promote, flowEnd, assert]).map((datagram) => record(frames(datagram))),
+    ];
+  },
   path: () => [vector("pathV4"), vector("pathV6"), ...paths],
 };

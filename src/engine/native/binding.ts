@@ -7,6 +7,7 @@ import { fileURLToPath } from "node:url";
 import { EarshotError } from "../../earshot-error.ts";
 import { packageRoot } from "../../package-root.ts";
 import type { EngineOptions, Ingress, LaneDescriptors, TakenOver } from "../engine.ts";
+import type { NativeTrunkEndClass } from "./trunk-end-binding.ts";
 
 export interface NativeKey {
   readonly id: number;
@@ -69,6 +70,7 @@ export interface Binding {
     readonly receiveBufferBytes: number;
   }): NativeFailure | NativeLanes;
   closeLanes(lanes: readonly LaneDescriptors[]): void;
+  readonly TrunkEnd: NativeTrunkEndClass;
   /** A descriptor of empty memory for the `memory` of engines, the caller's to close. */
   makeKeptMemory(): number;
   /** From now on the end of the parent, which is to be `pid`, kills this process. */

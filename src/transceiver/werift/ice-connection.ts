@@ -6,7 +6,7 @@ import { Candidate, type CandidatePair, Event, type IceConnection, type IceOptio
 import type { IceCredentials } from "../ice-agent.ts";
 import { hostPriority } from "../ice-fragment.ts";
 import { EARLY_DATAGRAMS } from "../limits.ts";
-import type { AddressPort } from "../trunk-socket.ts";
+import type { AddressPort } from "../trunk-end.ts";
 
 export interface IceConnectionHost {
   /** Begins an ICE generation, and says our credentials in it. */

@@ -1,56 +1,25 @@
 /**
- * The one UDP socket that all sessions of a transceiver share. Owns the trunk's bytes: it reads frames from relays,
- * remembers each relay port, and packs what goes back. It answers pings itself. It knows neither STUN nor sessions, and
- * nothing that the network brings makes it throw.
+ * The pure-JS end of the trunk, over node:dgram: for hosts where the addon cannot load, and to compare the native end with.
+ * The kernel's drops and the age of what it reads are hidden from it, so it cannot tell stale media.
  */
 import { createSocket, type RemoteInfo, type Socket } from "node:dgram";
 import { isIPv6 } from "node:net";
-import { EarshotError } from "../earshot-error.ts";
+import { bindError } from "../engine/bind-error.ts";
 import type { KeyRing } from "../keys/key-ring.ts";
 import { DIRECTION, type TrunkHeader, TrunkReader, TrunkWriter } from "../trunk/datagram.ts";
 import { FRAME_KIND, type FrameKind, readFrames } from "../trunk/frame.ts";
-import type { TransceiverCounters } from "./counters.ts";
-import { MAX_RELAY_PORTS, RELAY_SILENCE_MS, TRUNK_RECEIVE_BUFFER_BYTES } from "./limits.ts";
+import { pathKey } from "../trunk/path.ts";
+import { MAX_RELAY_PORTS, TRUNK_RECEIVE_BUFFER_BYTES } from "./limits.ts";
+import type { AddressPort, RelayPort, RelayPortState, TrunkEnd, TrunkEndOptions } from "./trunk-end.ts";
 
-export interface AddressPort {
-  readonly address: string;
-  readonly port: number;
-}
-
-export interface TrunkSocketOptions {
-  /** Of this transceiver. */
-  readonly id: number;
-  readonly cluster: number;
-  readonly epoch: bigint;
-  /** Those of now; asked for each datagram. */
-  readonly keys: () => KeyRing;
-  readonly local: AddressPort;
-  readonly counters: TransceiverCounters;
-  /** A client's datagram. `path` and `datagram` are views; the datagram may be kept, at the price of what it came in. */
-  readonly onData: (path: Buffer, datagram: Buffer, from: RelayPort, nowMs: number) => void;
-  /** The relay has no flow for this path. */
-  readonly onUnknownPath: (path: Buffer, from: RelayPort) => void;
-}
-
-/** One trunk port of one relay, as last heard from. */
-export class RelayPort {
-  readonly id: number;
+interface Port extends RelayPortState {
   readonly writer: TrunkWriter;
   epoch: bigint;
   address: string;
   port: number;
   heardMs: number;
   /** Whether frames wait in its writer. */
-  waiting = false;
-
-  constructor(id: number, epoch: bigint, from: AddressPort, nowMs: number, writer: TrunkWriter) {
-    this.id = id;
-    this.epoch = epoch;
-    this.address = from.address;
-    this.port = from.port;
-    this.heardMs = nowMs;
-    this.writer = writer;
-  }
+  waiting: boolean;
 }
 
 const STATE_LIVE = 0;
@@ -59,35 +28,38 @@ const NOTHING = Buffer.alloc(0);
 
 const low32 = (epoch: bigint): number => Number(BigInt.asUintN(32, epoch));
 
-export class TrunkSocket {
-  readonly #options: TrunkSocketOptions;
+export class JsTrunkEnd implements TrunkEnd {
+  readonly kind = "js";
+  readonly warnings: readonly string[] = [];
+  readonly #options: TrunkEndOptions;
   readonly #reader: TrunkReader;
-  readonly #relayPorts = new Map<number, RelayPort>();
+  readonly #ports = new Map<RelayPort, Port>();
+  #keys: KeyRing;
   #socket: Socket | undefined;
   #draining = false;
-  /** Relay ports whose writers hold frames, while a datagram is handled or until the next turn of the event loop. */
-  #waiting: RelayPort[] = [];
+  /** Ports whose writers hold frames, while a datagram is handled or until the next turn of the event loop. */
+  #waiting: Port[] = [];
   #handling = false;
   #flushPlanned: NodeJS.Immediate | undefined;
   readonly #sent = (error: Error | null) => {
     if (error !== null) this.#options.counters.count.trunk_send_failed++;
   };
 
-  constructor(options: TrunkSocketOptions) {
+  constructor(options: TrunkEndOptions) {
     this.#options = options;
+    this.#keys = options.keys;
     this.#reader = new TrunkReader({
       direction: DIRECTION.up,
       cluster: options.cluster,
       targetId: options.id,
       targetEpoch: low32(options.epoch),
-      keys: options.keys,
+      keys: () => this.#keys,
       // Whoever holds the fleet key may be a relay of ours; there is no list of relays to compare with.
       acceptSender: () => true,
       discovery: true,
     });
   }
 
-  /** Binds. Throws an `EarshotError` with the code of the operating system (EADDRINUSE, EADDRNOTAVAIL, EACCES, ...). */
   async start(): Promise<AddressPort> {
     const { address, port } = this.#options.local;
     const socket = createSocket({
@@ -105,9 +77,8 @@ export class TrunkSocket {
       });
     } catch (error) {
       socket.close();
-      const { code = "TRUNK_BIND", message } = error as NodeJS.ErrnoException;
-      const advice = "choose an address of this host and a free port for the trunk";
-      throw new EarshotError(code, `cannot open the trunk at ${address} port ${port} (${message}): ${advice}`);
+      const cause = error as NodeJS.ErrnoException;
+      throw bindError(cause.code ?? "EUNKNOWN", "trunk", { address, port }, cause);
     }
     // ICMP errors of earlier sends surface here; they say nothing about the next datagram.
     socket.on("error", () => {
@@ -120,42 +91,38 @@ export class TrunkSocket {
     return { address: bound.address, port: bound.port };
   }
 
-  /** Sends a client's datagram, or a control frame about its path, to the relay port. */
-  send(relayPort: RelayPort, kind: FrameKind, path: Buffer | undefined, payload: Buffer): void {
+  setKeys(keys: KeyRing): void {
+    this.#keys = keys;
+  }
+
+  send(to: RelayPort, kind: FrameKind, path: Buffer | undefined, payload: Buffer): void {
     const { count } = this.#options.counters;
     if (this.#socket === undefined) return;
-    if (!relayPort.writer.append(kind, path, payload)) {
+    const port = this.#ports.get(to);
+    if (!port?.writer.append(kind, path, payload)) {
       count.frame_unsendable++;
       return;
     }
     count.frame_sent++;
-    if (!relayPort.waiting) {
-      relayPort.waiting = true;
-      this.#waiting.push(relayPort);
+    if (!port.waiting) {
+      port.waiting = true;
+      this.#waiting.push(port);
     }
     if (!this.#handling) this.#flushPlanned ??= setImmediate(() => this.#flush());
   }
 
-  /** From now on pongs say "draining"; each relay that is there is also told at once. */
   drain(): void {
     if (this.#draining) return;
     this.#draining = true;
-    for (const relayPort of this.#relayPorts.values()) this.send(relayPort, FRAME_KIND.drain, undefined, NOTHING);
+    for (const id of this.#ports.keys()) this.send(id, FRAME_KIND.drain, undefined, NOTHING);
   }
 
-  /** Every relay port that it remembers, heard of lately or not. */
-  relayPorts(): Iterable<RelayPort> {
-    return this.#relayPorts.values();
+  relayPorts(): Iterable<RelayPortState> {
+    return this.#ports.values();
   }
 
-  /** How many relay ports were heard from in the last 3 s. */
-  liveRelayPorts(nowMs: number): number {
-    let live = 0;
-    for (const { heardMs } of this.#relayPorts.values()) if (nowMs - heardMs < RELAY_SILENCE_MS) live++;
-    return live;
-  }
+  kernelDrops(): undefined {}
 
-  /** Sends what waits, and closes. Safe to call twice. */
   async stop(): Promise<void> {
     const socket = this.#socket;
     if (socket === undefined) return;
@@ -176,7 +143,7 @@ export class TrunkSocket {
       return;
     }
     count.trunk_accepted++;
-    const relayPort = this.#relayPort(header, from, nowMs);
+    const port = this.#port(header, from, nowMs);
     this.#handling = true;
     try {
       const { framesStart, framesEnd } = header;
@@ -184,13 +151,13 @@ export class TrunkSocket {
         count.frame_received++;
         if (kind === FRAME_KIND.data) {
           count.frame_data++;
-          onData(path!, payload, relayPort, nowMs);
+          onData(pathKey(path!), payload, port.id, nowMs);
         } else if (kind === FRAME_KIND.ping) {
           count.frame_ping++;
-          this.#pong(payload, relayPort, from);
+          this.#pong(payload, port, from);
         } else {
           count.frame_unknown_path++;
-          onUnknownPath(path!, relayPort);
+          onUnknownPath(pathKey(path!), port.id);
         }
       });
       if (!readable) count.frame_malformed++;
@@ -200,51 +167,52 @@ export class TrunkSocket {
     }
   }
 
-  #relayPort(header: TrunkHeader, from: AddressPort, nowMs: number): RelayPort {
+  #port(header: TrunkHeader, from: AddressPort, nowMs: number): Port {
     const { senderId, senderEpoch, targetEpoch } = header;
-    let relayPort = this.#relayPorts.get(senderId);
-    if (relayPort === undefined) {
-      if (this.#relayPorts.size >= MAX_RELAY_PORTS) this.#forgetMostSilent();
-      const { cluster, id, epoch, keys } = this.#options;
-      const writer = new TrunkWriter({
-        direction: DIRECTION.down,
-        cluster,
-        senderId: id,
-        targetId: senderId,
-        targetEpoch: low32(senderEpoch),
-        senderEpoch: epoch,
-        keys: () => keys().signing,
-      });
-      relayPort = new RelayPort(senderId, senderEpoch, from, nowMs, writer);
-      this.#relayPorts.set(senderId, relayPort);
-      return relayPort;
-    }
-    if (relayPort.epoch !== senderEpoch) {
+    const known = this.#ports.get(senderId);
+    if (known === undefined) return this.#learn(header, from, nowMs);
+    known.heardMs = nowMs;
+    if (known.epoch !== senderEpoch) {
       // What waits is for the process that was there before.
       this.#flush();
-      relayPort.epoch = senderEpoch;
-      relayPort.writer.targetEpoch = low32(senderEpoch);
+      known.epoch = senderEpoch;
+      known.writer.targetEpoch = low32(senderEpoch);
     } else if (targetEpoch === 0) {
       // A ping that does not name our epoch may be one to an earlier process of ours, replayed from elsewhere.
-      relayPort.heardMs = nowMs;
-      return relayPort;
+      return known;
     }
-    relayPort.address = from.address;
-    relayPort.port = from.port;
-    relayPort.heardMs = nowMs;
-    return relayPort;
+    known.address = from.address;
+    known.port = from.port;
+    return known;
+  }
+
+  #learn({ senderId, senderEpoch }: TrunkHeader, { address, port }: AddressPort, nowMs: number): Port {
+    if (this.#ports.size >= MAX_RELAY_PORTS) this.#forgetMostSilent();
+    const { cluster, id, epoch } = this.#options;
+    const writer = new TrunkWriter({
+      direction: DIRECTION.down,
+      cluster,
+      senderId: id,
+      targetId: senderId,
+      targetEpoch: low32(senderEpoch),
+      senderEpoch: epoch,
+      keys: () => this.#keys.signing,
+    });
+    const learnt = { id: senderId, epoch: senderEpoch, address, port, heardMs: nowMs, writer, waiting: false };
+    this.#ports.set(senderId, learnt);
+    return learnt;
   }
 
   #forgetMostSilent(): void {
-    let silent: RelayPort | undefined;
-    for (const relayPort of this.#relayPorts.values()) {
-      if (silent === undefined || relayPort.heardMs < silent.heardMs) silent = relayPort;
+    let silent: Port | undefined;
+    for (const port of this.#ports.values()) {
+      if (silent === undefined || port.heardMs < silent.heardMs) silent = port;
     }
-    if (silent !== undefined) this.#relayPorts.delete(silent.id);
+    if (silent !== undefined) this.#ports.delete(silent.id);
   }
 
   /** To where this ping came from and nowhere else: if it was replayed, later pongs still go where theirs come from. */
-  #pong(ping: Buffer, { writer }: RelayPort, from: AddressPort): void {
+  #pong(ping: Buffer, { writer }: Port, from: AddressPort): void {
     const { count } = this.#options.counters;
     this.#flush(); // what waits is for where the relay port is known to be
     writer.append(
@@ -267,11 +235,11 @@ export class TrunkSocket {
     const waiting = this.#waiting;
     if (waiting.length === 0) return;
     this.#waiting = [];
-    for (const relayPort of waiting) {
-      relayPort.waiting = false;
-      for (const datagram of relayPort.writer.flush()) {
+    for (const port of waiting) {
+      port.waiting = false;
+      for (const datagram of port.writer.flush()) {
         this.#options.counters.count.trunk_sent++;
-        this.#socket?.send(datagram, relayPort.port, relayPort.address, this.#sent);
+        this.#socket?.send(datagram, port.port, port.address, this.#sent);
       }
     }
   }

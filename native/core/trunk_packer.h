@@ -1,0 +1,100 @@
+// Packs frames into trunk datagrams, one open datagram per target, seals them and sends them together: what a relay's
+// worker and a transceiver's end of the trunk have in common. Targets are known by slots, small numbers from 1 that the
+// owner gives out. One thread's. Allocates at construction only.
+#pragma once
+
+#include <sys/socket.h>
+
+#include <cstdint>
+#include <memory>
+
+#include "constants.h"
+#include "keys.h"
+#include "socket.h"
+#include "trunk.h"
+
+namespace earshot {
+
+class TrunkPacker {
+ public:
+  struct Identity {
+    Direction direction;
+    uint16_t cluster;
+    uint32_t sender_id;
+    uint64_t epoch;
+  };
+  struct Target {
+    uint32_t id;
+    uint64_t epoch;
+    const sockaddr_in6& address;
+    socklen_t address_length;
+  };
+
+  // The whole of a datagram that holds nothing but the largest frame, one of a full receive buffer.
+  static constexpr size_t kLargest = kTrunkHeaderBytes + 3 + kMaxPathBytes + kBufferBytes + kTrunkTagBytes;
+  static constexpr size_t kLargestFrame = kLargest - kTrunkHeaderBytes - kTrunkTagBytes;
+
+  // At most `datagrams` are open or wait at a time; slots are up to `slots`.
+  TrunkPacker(const Identity& identity, unsigned datagrams, unsigned slots);
+
+  void use(int fd) { fd_ = fd; }
+  // The keys to seal with, until there are others.
+  void begin(const KeySet& keys) { keys_ = &keys; }
+
+  // Whether a frame of so many bytes, at most kLargestFrame, finds room. If not, flush() makes it.
+  bool has_room(unsigned slot, size_t bytes) const { return used_ < datagrams_count_ || fits(slot, bytes); }
+  // Where a frame of so many bytes is to be written: has_room() has said yes. `counted` frames come back from flush().
+  uint8_t* add(unsigned slot, const Target& to, size_t bytes, bool counted);
+  // Frames for this slot go into another datagram from now on.
+  void close(unsigned slot) { open_[slot] = kNone; }
+
+  struct Flushed {
+    unsigned datagrams = 0;          // that there were
+    unsigned datagrams_dropped = 0;  // that the kernel did not take
+    uint64_t frames = 0;             // the counted ones that there were
+    uint64_t frames_dropped = 0;
+  };
+  // Seals and sends every datagram.
+  Flushed flush();
+
+ private:
+  static constexpr uint16_t kNone = 0xffff;
+
+  struct Datagram {
+    unsigned slot;
+    uint16_t length;   // without the tag
+    uint16_t counted;  // frames
+    sockaddr_in6 to;
+    uint8_t bytes[kLargest];
+  };
+  // A sequence never repeats for the same target and epoch, even if it comes back in another slot: whoever is new in a
+  // slot goes on from the highest sequence of all. Nor does it with the next worker on this lane, in this process or,
+  // under the same epoch, in one that replaces it: each begins at the nanoseconds since the host has booted, which
+  // nobody who used a sequence for every datagram can have reached before.
+  struct Sequence {
+    uint64_t epoch = 0;
+    uint64_t last = 0;
+    uint32_t id = 0;
+  };
+
+  bool fits(unsigned slot, size_t bytes) const {
+    return open_[slot] != kNone && datagrams_[open_[slot]].length + bytes + kTrunkTagBytes <= kTrunkMaxBytes;
+  }
+  Datagram& open(unsigned slot, const Target& to);
+  static uint64_t first_sequence();
+  uint64_t next_sequence(unsigned slot, const Target& to);
+
+  const Identity identity_;
+  const unsigned datagrams_count_;
+  const KeySet* keys_ = nullptr;
+  int fd_ = -1;
+  unsigned used_ = 0;
+  std::unique_ptr<Datagram[]> datagrams_;
+  std::unique_ptr<mmsghdr[]> messages_;
+  std::unique_ptr<iovec[]> vectors_;
+  std::unique_ptr<uint16_t[]> open_;       // by slot: the datagram that takes frames, or kNone
+  std::unique_ptr<Sequence[]> sequences_;  // by slot
+  uint64_t highest_sequence_;
+};
+
+}  // namespace earshot

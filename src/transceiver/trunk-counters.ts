@@ -1,0 +1,46 @@
+// Generated from native/core/trunk_end_counters.def by deploy/generate.mjs; edit that, then run it.
+
+export const TRUNK_COUNTER_HELP = {
+  trunk_received: "trunk datagrams read",
+  trunk_accepted: "trunk datagrams that passed every check",
+  trunk_drop_truncated: "larger than a receive buffer",
+  trunk_drop_malformed: "too short, or of another version, direction or flags",
+  trunk_drop_key: "of a fleet key that is not known here",
+  trunk_drop_tag: "wrong tag",
+  trunk_drop_target: "for another cluster, transceiver or epoch",
+  trunk_drop_sender: "from an older epoch of its sender",
+  trunk_drop_replay: "sequence seen before, or too old",
+  trunk_sent: "trunk datagrams handed to the kernel",
+  trunk_send_failed: "trunk datagrams that the kernel did not take",
+  frame_received: "frames read from accepted trunk datagrams",
+  frame_data: "frames with a client datagram",
+  frame_unknown_path: "frames that say that the relay does not know a path",
+  frame_ping: "pings, each answered with a pong",
+  frame_malformed: "trunk datagrams that became unreadable at some frame; the rest of the datagram is lost",
+  frame_sent: "frames packed for relays",
+  frame_unsendable: "frames too large for any trunk datagram, or for a relay port that has been forgotten",
+  client_drop_stale: "media that had waited in the trunk's receive buffer for so long that nobody wants to hear it",
+} as const;
+
+/** In the order in which the native end counts. */
+export const TRUNK_COUNTERS = [
+  "trunk_received",
+  "trunk_accepted",
+  "trunk_drop_truncated",
+  "trunk_drop_malformed",
+  "trunk_drop_key",
+  "trunk_drop_tag",
+  "trunk_drop_target",
+  "trunk_drop_sender",
+  "trunk_drop_replay",
+  "trunk_sent",
+  "trunk_send_failed",
+  "frame_received",
+  "frame_data",
+  "frame_unknown_path",
+  "frame_ping",
+  "frame_malformed",
+  "frame_sent",
+  "frame_unsendable",
+  "client_drop_stale",
+] as const satisfies readonly (keyof typeof TRUNK_COUNTER_HELP)[];
