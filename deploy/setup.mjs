@@ -19,6 +19,7 @@ const TEST_TOOLS = {
   "redis-server": "redis-server",
   chromium: "chromium",
   "firefox-esr": "firefox-esr",
+  "espeak-ng": "espeak-ng",
   "clang-format": "clang-format",
   clang: "clang++",
   // The native tests link DTLS and SRTP with it; the addon has Node's own.

@@ -41,7 +41,8 @@ export interface Chromium extends Browser {
   open(url: string): Promise<ChromiumTab>;
 }
 
-export async function launchChromium(): Promise<Chromium> {
+/** `microphone`: a WAV file that is heard over and over instead of Chromium's beeps. */
+export async function launchChromium({ microphone }: { microphone?: string } = {}): Promise<Chromium> {
   const browser = await chromium.launch({
     executablePath: "/usr/bin/chromium",
     chromiumSandbox: false,
@@ -55,6 +56,7 @@ export async function launchChromium(): Promise<Chromium> {
       "--use-fake-device-for-media-stream",
       "--use-fake-ui-for-media-stream",
       "--allow-loopback-in-peer-connection",
+      ...(microphone === undefined ? [] : [`--use-file-for-fake-audio-capture=${microphone}`]),
     ],
   });
   return {

@@ -29,8 +29,13 @@ export class EarshotProcess {
   }
 
   /** Resolves when it has said that it is ready. `args` are those of the command line; give it ports of the kernel's choice. */
-  static async start(...args: string[]): Promise<EarshotProcess> {
-    const child = spawn(process.execPath, [PROGRAM, ...args], { stdio: ["ignore", "pipe", "pipe"] });
+  static start(...args: string[]): Promise<EarshotProcess> {
+    return EarshotProcess.run(PROGRAM, ...args);
+  }
+
+  /** The same of a script that starts the program. */
+  static async run(script: string, ...args: string[]): Promise<EarshotProcess> {
+    const child = spawn(process.execPath, [script, ...args], { stdio: ["ignore", "pipe", "pipe"] });
     let stdout = "";
     let stderr = "";
     child.stderr.setEncoding("utf8").on("data", (text: string) => {
