@@ -132,7 +132,10 @@ export class Session implements DatagramTaker {
 
   async #answer(offer: Offer): Promise<string> {
     const sdp = await this.#peer.answer(offer);
-    if (this.#state === "new") this.#state = "connecting";
+    if (this.#state === "new") {
+      this.#state = "connecting";
+      this.#shared.logger.info({ call: this.id }, "call answered");
+    }
     this.#clientUfrags = offer.ufrags;
     this.#mid = offer.mid;
     return sdp;
@@ -146,6 +149,7 @@ export class Session implements DatagramTaker {
     const { ufrag } = credentials;
     if (!this.#clientUfrags.includes(ufrag)) {
       this.#peer.restartIce(credentials);
+      this.#shared.logger.info({ call: this.id }, "call restarts ICE");
       this.#clientUfrags = [ufrag];
       this.#restartedBy = ufrag;
     } else if (!mayRepeat || ufrag !== this.#restartedBy) return undefined;

@@ -63,6 +63,20 @@ for (const [name, launch] of BROWSERS) {
       });
     }
 
+    it("publishes by WHIP, with its candidates after the offer", async () => {
+      const published = await tab.evaluate<{ status: number; answerSdp: string; trickled: number[] }>(
+        "client.publish()",
+      );
+      assert.equal(published.status, 201);
+      assert.match(published.answerSdp, /^a=recvonly\r$/m);
+      assert.ok(published.trickled.length > 0);
+      assert.deepEqual([...new Set(published.trickled)], [204]);
+      await grows("audioSent", 20);
+      assert.equal(await tab.evaluate("client.audioReceived()"), 0);
+      assert.equal(await tab.evaluate("client.stopPublishing()"), 200);
+      await noSessions(service);
+    });
+
     it("hears of the end when the server ends its call", async () => {
       await tab.evaluate("client.call()");
       await echoes("hello");
@@ -80,13 +94,12 @@ for (const [name, launch] of BROWSERS) {
     });
 
     it("makes ten calls at once", async () => {
-      await tab.evaluate("probe.startCalls(10)");
-      const texts = await tab.evaluate<readonly string[]>("probe.textsOfCalls()");
+      const texts = await tab.evaluate<readonly string[]>("client.callMany(10)");
       assert.deepEqual(
         texts,
         Array.from({ length: 10 }, (_, n) => `this is caller ${n}`),
       );
-      await tab.evaluate("probe.endCalls()");
+      await tab.evaluate("client.endMany()");
       await noSessions(service);
     });
   });

@@ -7,11 +7,43 @@ import { after, before, describe, test } from "node:test";
 import { EarshotProcess, runEarshot } from "../kit/earshot-process.ts";
 import { eventually } from "../kit/eventually.ts";
 import { credentialsOf } from "../kit/ice-checks.ts";
+import { echoes } from "../kit/system.ts";
 import { WeriftClient } from "../kit/werift-client.ts";
 
 const PROCESSES = 3;
 const FIRST_ID = 40;
 const SDP = { "content-type": "application/sdp" };
+
+test("earshot start --processes brings calls to each of its transceivers", async () => {
+  const service = await EarshotProcess.start(
+    ...["start", "--processes", "2", "--http", "127.0.0.1:0", "--listen", "127.0.0.1:0", "--log-level", "error"],
+  );
+  const clients = [new WeriftClient(), new WeriftClient()];
+  try {
+    await eventually(
+      "the relay has heard both",
+      () => service.metrics(),
+      (metrics) => metrics.sum("earshot_relay_transceivers", 'state="live"') === 2,
+    );
+    for (const client of clients) {
+      const body = await client.offer();
+      const response = await fetch(`${service.url}/v1/realtime/calls`, { method: "POST", headers: SDP, body });
+      await client.accept(await response.text());
+      await client.connected();
+      await echoes(client, "by its own transceiver");
+    }
+    const metrics = await service.metrics();
+    for (const id of [1, 2]) {
+      const connected = ["connected", "connecting"].map((state) =>
+        metrics.sum("earshot_transceiver_calls", `state="${state}",transceiver="${id}"`),
+      );
+      assert.deepEqual(connected, [1, 0], `transceiver ${id}`);
+    }
+  } finally {
+    for (const client of clients) await client.close();
+    await service.stop();
+  }
+});
 
 describe("earshot transceiver --processes", () => {
   const folder = mkdtempSync(path.join(tmpdir(), "earshot-many-"));

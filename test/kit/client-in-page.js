@@ -1,18 +1,22 @@
 /** Runs in a page: a client of its own beside the page's, as somebody else's app would have it. */
 window.client = (() => {
   const ENDPOINT = "/v1/realtime/calls";
+  /** Of tests on a machine that has much else to do: browsers themselves give up on ICE after some 15 s without a check. */
+  const PATIENCE_MS = 40_000;
   const FRAGMENT = "application/trickle-ice-sdpfrag";
   const within = (ms) => AbortSignal.timeout(ms);
+  const many = [];
   let connection;
   let channel;
   let location;
+  let etag;
   let answerSdp;
 
   const heard = (target, event, until) =>
     new Promise((resolve, reject) => {
       const look = (detail) => until(detail) && resolve(detail);
-      target.addEventListener(event, look, { signal: within(15_000) });
-      within(15_000).addEventListener("abort", () => reject(new Error(`no ${event} that was waited for`)));
+      target.addEventListener(event, look, { signal: within(PATIENCE_MS) });
+      within(PATIENCE_MS).addEventListener("abort", () => reject(new Error(`no ${event} that was waited for`)));
       look();
     });
 
@@ -39,6 +43,20 @@ window.client = (() => {
     return text;
   }
 
+  /** Each candidate in a PATCH of its own, as it is found. @returns {Promise<number[]>} the statuses */
+  async function trickled(found) {
+    const { sdp } = connection.localDescription;
+    const head = ["ice-ufrag", "ice-pwd"].map((name) => `a=${name}:${line(sdp, name)}\r\n`).join("");
+    const statuses = [];
+    for (const { candidate, sdpMid } of found) {
+      const last = candidate === "" ? "a=end-of-candidates" : `a=${candidate}`;
+      const body = `${head}m=audio 9 UDP/TLS/RTP/SAVPF 0\r\na=mid:${sdpMid}\r\n${last}\r\n`;
+      const headers = { "content-type": FRAGMENT, "if-match": etag };
+      statuses.push((await fetch(location, { method: "PATCH", headers, body })).status);
+    }
+    return statuses;
+  }
+
   const line = (sdp, name) => new RegExp(`^a=${name}:(.*?)\\r?$`, "m").exec(sdp)[1];
   const withLine = (sdp, name, value) => sdp.replace(new RegExp(`^a=${name}:.*$`, "gm"), `a=${name}:${value}`);
 
@@ -63,6 +81,36 @@ window.client = (() => {
       return connection.connectionState;
     },
 
+    /** As a WHIP client: one way, candidates as they come. */
+    async publish() {
+      connection = new RTCPeerConnection({ iceServers: [] });
+      const found = [];
+      connection.onicecandidate = ({ candidate }) => candidate && found.push(candidate);
+      const microphone = await navigator.mediaDevices.getUserMedia({ audio: true });
+      connection.addTransceiver(microphone.getTracks()[0], { direction: "sendonly", streams: [microphone] });
+      await connection.setLocalDescription();
+      const { sdp: body } = connection.localDescription;
+      const response = await fetch("/whip", { method: "POST", headers: { "content-type": "application/sdp" }, body });
+      location = response.headers.get("location");
+      etag = response.headers.get("etag");
+      answerSdp = await response.text();
+      await connection.setRemoteDescription({ type: "answer", sdp: answerSdp });
+      await heard(connection, "connectionstatechange", () => connection.connectionState === "connected");
+      return { status: response.status, answerSdp, trickled: await trickled(found) };
+    },
+
+    async audioSent() {
+      const reports = [...(await connection.getStats()).values()];
+      return reports.find((one) => one.type === "outbound-rtp")?.packetsSent ?? 0;
+    },
+
+    /** The status of the answer. */
+    async stopPublishing() {
+      const { status } = await fetch(location, { method: "DELETE" });
+      connection.close();
+      return status;
+    },
+
     async echo(text) {
       const answer = heard(channel, "message", (message) => message?.data === text);
       channel.send(text);
@@ -80,6 +128,29 @@ window.client = (() => {
         for (const name of ["ice-ufrag", "ice-pwd"]) answerSdp = withLine(answerSdp, name, line(fragment, name));
       }
       await connection.setRemoteDescription({ type: "answer", sdp: answerSdp });
+    },
+
+    /** Calls at once, each of which says something of its own; what each hears. */
+    async callMany(count) {
+      const microphone = await navigator.mediaDevices.getUserMedia({ audio: true });
+      const call = async (_, n) => {
+        const one = new RTCPeerConnection({ iceServers: [] });
+        many.push(one);
+        one.addTrack(microphone.getTracks()[0], microphone);
+        const words = one.createDataChannel("words");
+        await one.setLocalDescription();
+        const headers = { "content-type": "application/sdp" };
+        const response = await fetch(ENDPOINT, { method: "POST", headers, body: one.localDescription.sdp });
+        await one.setRemoteDescription({ type: "answer", sdp: await response.text() });
+        await heard(words, "open", () => words.readyState === "open");
+        words.send(`this is caller ${n}`);
+        return (await heard(words, "message", (message) => message !== undefined)).data;
+      };
+      return Promise.all(Array.from({ length: count }, call));
+    },
+
+    endMany() {
+      for (const one of many.splice(0)) one.close();
     },
 
     async framesDecoded() {
