@@ -164,16 +164,34 @@ ${rows.join("\n")}
 `;
 }
 
+function redisMarkdown({ REDIS_GAUGES, REDIS_COUNTERS, REDIS_REJECTED_HELP }) {
+  const row = (name, help) => `| \`earshot_relay_redis_${name}\` | ${help.replaceAll("|", "\\|")} |`;
+  const rows = [
+    ...Object.entries(REDIS_GAUGES).map(([name, { help }]) => row(name, help)),
+    ...Object.entries(REDIS_COUNTERS).map(([name, { help }]) => row(`${name}_total`, help)),
+    row("rejected_total", REDIS_REJECTED_HELP),
+  ];
+  return `# The relay and Redis
+
+Only where \`redis\` is set ([recovery.md](recovery.md)).
+
+| metric | what |
+| --- | --- |
+${rows.join("\n")}
+`;
+}
+
 const definition = readDefinition(readFileSync(new URL(DEFINITION, ROOT), "utf8"));
 
 /** What is made of compiled code, once there is some: `npm run build:ts` first. */
 async function compiled() {
   const load = (file) => import(new URL(`dist/src/${file}`, ROOT));
-  const [{ renderConfigDocs }, { COUNTER_HELP }] = await Promise.all([
+  const [{ renderConfigDocs }, { COUNTER_HELP }, redis] = await Promise.all([
     load("config/docs.js"),
     load("transceiver/counters.js"),
+    load("redis/redis-metrics.js"),
   ]);
-  const metrics = `${markdown(definition)}\n${transceiverMarkdown(COUNTER_HELP)}`;
+  const metrics = [markdown(definition), redisMarkdown(redis), transceiverMarkdown(COUNTER_HELP)].join("\n");
   return { "docs/config.md": renderConfigDocs(), "docs/metrics.md": metrics };
 }
 

@@ -336,6 +336,8 @@ RestoreResult FlowTable::restore(const Path& path, const Claim& claim, Tick now)
   if (owner.slot == claim.slot) {
     const Claim both = with_missing(owner, claim);
     if (!flow.assured()) return result(replace(cell, hash, both, pending, state), RestoreResult::joined);
+    // Somebody knows it to be alive, be it at another relay.
+    seen(&flows_[cell->load(std::memory_order_relaxed) & kIndexMask], now);
     if (both.ufrags[1] == owner.ufrags[1]) return RestoreResult::joined;
     return result(replace(cell, hash, both, pending, {}), RestoreResult::joined);
   }

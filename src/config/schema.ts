@@ -15,12 +15,14 @@ import {
   iceServerUrl,
   integer,
   integerOrOff,
+  keyPrefix,
   listOf,
   listOrOff,
   localPlace,
   oneOf,
   optional,
   origin,
+  redisUrl,
   remotePlace,
   text,
   websocketUrl,
@@ -45,7 +47,7 @@ export interface Default {
 }
 
 export interface Field<C extends Command = Command, S extends z.ZodType = z.ZodType> {
-  readonly group: "Network" | "Relay" | "Transceiver" | "Backend" | "HTTP" | "Process";
+  readonly group: "Network" | "Relay" | "Recovery" | "Transceiver" | "Backend" | "HTTP" | "Process";
   readonly commands: readonly C[];
   /** What stands for the value in help: `HOST:PORT`. */
   readonly placeholder: string;
@@ -219,6 +221,25 @@ export const FIELDS = {
       .array(directoryEntry, { error: () => "a list of objects with id, address and port" })
       .default([])
       .describe("a list of objects with id, address and port"),
+  }),
+  redis: field({
+    group: "Recovery",
+    commands: withRelay,
+    placeholder: "URL",
+    default: unset("none: relays do without"),
+    help: "where relays keep their flows for each other: redis://[user:password@]host:port[/db], redis-sentinel://host:port,host:port/name or redis-cluster://host:port,host:port; rediss for TLS",
+    example: "redis://10.0.0.9:6379",
+    secret: true,
+    schema: optional(redisUrl),
+  }),
+  redisPrefix: field({
+    group: "Recovery",
+    commands: withRelay,
+    placeholder: "TEXT",
+    default: fixed("earshot:"),
+    help: "what the keys in Redis begin with; the same for a whole fleet",
+    example: "earshot:",
+    schema: keyPrefix,
   }),
   id: field({
     group: "Transceiver",

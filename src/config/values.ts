@@ -4,6 +4,7 @@
  * the schema's description is the same text, for the documentation.
  */
 import { z } from "zod";
+import { parseRedisUrl } from "../redis/redis-url.ts";
 import { type AddressPort, isOneHost, parseAddress, parseAddressPort } from "./address-port.ts";
 
 /** A value that `parse` understands; it returns undefined for what it does not. */
@@ -171,3 +172,14 @@ function cpuRange(item: unknown): number[] | undefined {
   const last = Number(match[2] ?? match[1]);
   return last < first || last > MAX_CPU ? undefined : Array.from({ length: last - first + 1 }, (_, i) => first + i);
 }
+
+/** Where Redis is. It may hold a password, so what is wrong with it is never repeated. */
+export const redisUrl: z.ZodType<string> = parsed(
+  "redis://HOST:PORT, redis-sentinel://HOST:PORT,HOST:PORT/NAME or redis-cluster://HOST:PORT,HOST:PORT, or the same with rediss",
+  (raw) => (typeof raw === "string" && parseRedisUrl(raw) !== undefined ? raw.trim() : undefined),
+);
+
+/** Braces would take the place of ours, which say what of a Redis Cluster belongs together. */
+export const keyPrefix: z.ZodType<string> = parsed("up to 64 letters, digits and characters of :._-", (raw) =>
+  typeof raw === "string" && /^[a-zA-Z0-9:._-]{0,64}$/.test(raw) ? raw : undefined,
+);

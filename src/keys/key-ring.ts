@@ -33,6 +33,8 @@ export interface DerivedKeys {
   readonly trunkUp: Buffer;
   /** 16 bytes, SipHash: trunk datagrams to relays */
   readonly trunkDown: Buffer;
+  /** 32 bytes, HMAC-SHA256: what relays and transceivers leave in Redis for each other */
+  readonly redisRecord: Buffer;
 }
 
 export function deriveKeys({ id, secret }: FleetKey): DerivedKeys {
@@ -43,6 +45,7 @@ export function deriveKeys({ id, secret }: FleetKey): DerivedKeys {
     icePassword: derive(secret, "ice password", 32),
     trunkUp: derive(secret, "trunk up", 16),
     trunkDown: derive(secret, "trunk down", 16),
+    redisRecord: derive(secret, "redis record", 32),
   };
 }
 

@@ -8,6 +8,7 @@ import type { Ingress } from "../engine/engine.ts";
 import type { FleetKey } from "../keys/key-ring.ts";
 import type { RelayIdentity } from "../relay/identity.ts";
 import type { NewFlowRates } from "../relay/limits.ts";
+import type { RedisSettings } from "../relay/relay.ts";
 import type { BackendSettings } from "../transceiver/backends/load-backend.ts";
 import type { CallDescription } from "../transceiver/session.ts";
 import type { CallAnswer, FragmentAnswer } from "../transceiver/transceiver.ts";
@@ -110,6 +111,8 @@ export interface RelayInit extends CommonInit {
   readonly flowCapacity: number;
   readonly newFlowRates: NewFlowRates;
   readonly receiveBufferBytes: number;
+  /** May hold a password: it travels here and nowhere else. */
+  readonly redis?: RedisSettings;
 }
 
 export interface RelayReady {

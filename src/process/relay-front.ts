@@ -137,6 +137,7 @@ export class RelayFront {
       flowCapacity: config.flowCapacity,
       newFlowRates: { total: config.newFlows, perPrefix: config.newFlowsPerPrefix },
       receiveBufferBytes: config.receiveBuffer,
+      ...(config.redis !== undefined && { redis: { url: config.redis, prefix: config.redisPrefix } }),
       ...(this.#kept !== undefined && { kept: { ...this.#kept.places, ...this.#kept.identity } }),
     };
   }

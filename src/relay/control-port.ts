@@ -39,6 +39,8 @@ export interface ControlPortOptions {
   readonly onPong: (pong: Pong) => void;
   /** A transceiver says whose a path is. `path` is a view. */
   readonly onAssert: (transceiver: number, epoch: bigint, path: Buffer, ufrag: string) => void;
+  /** A session has left a path that this relay may know. `path` is a view. */
+  readonly onFlowEnd: (transceiver: number, epoch: bigint, path: Buffer, ufrag: string) => void;
   /** A transceiver has sent here what is for a client. `path` is a view. */
   readonly onDownlink: (transceiver: number, epoch: bigint, path: Buffer) => void;
 }
@@ -165,7 +167,7 @@ export class ControlPort {
   #receive(datagram: Buffer): void {
     const header = this.#reader.open(datagram);
     if (typeof header === "string") return;
-    const { onPong, onAssert, onDownlink } = this.#options;
+    const { onPong, onAssert, onFlowEnd, onDownlink } = this.#options;
     const { senderId, senderEpoch, framesStart, framesEnd } = header;
     readFrames(datagram, framesStart, framesEnd, DIRECTION.down, (kind, path, payload) => {
       if (kind === FRAME_KIND.pong) {
@@ -177,6 +179,8 @@ export class ControlPort {
         });
       } else if (kind === FRAME_KIND.assert) {
         onAssert(senderId, senderEpoch, path!, payload.toString("latin1"));
+      } else if (kind === FRAME_KIND.flowEnd) {
+        onFlowEnd(senderId, senderEpoch, path!, payload.toString("latin1"));
       } else if (kind === FRAME_KIND.data) {
         onDownlink(senderId, senderEpoch, path!);
       }

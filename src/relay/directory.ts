@@ -112,6 +112,12 @@ export class Directory {
     return known?.epoch === epoch ? known.slot : undefined;
   }
 
+  /** The same, if it takes flows. */
+  liveSlotOf(id: number, epoch: bigint): Slot | undefined {
+    const state = this.#known.get(id)?.state;
+    return state === "live" || state === "draining" ? this.slotOf(id, epoch) : undefined;
+  }
+
   /** The transceiver process that has this slot. */
   endOf(slot: Slot): TransceiverEnd | undefined {
     return this.#ends.get(slot);

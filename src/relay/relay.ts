@@ -20,6 +20,9 @@ import {
 import { JsEngine } from "../engine/js/js-engine.ts";
 import { NativeEngine } from "../engine/native/native-engine.ts";
 import type { KeyRing } from "../keys/key-ring.ts";
+import { FlowStore } from "../redis/flow-store.ts";
+import { RedisLink } from "../redis/redis-link.ts";
+import { addRedisMetrics, type RedisParts } from "../redis/redis-metrics.ts";
 import { type AdmissionOptions, admitMiss } from "./admission.ts";
 import { Budgets } from "./budgets.ts";
 import { ControlCounters } from "./control-counters.ts";
@@ -42,7 +45,7 @@ import {
 import { Recall } from "./recall.ts";
 import { relayRegistry } from "./relay-metrics.ts";
 import { TrunkEnds } from "./trunk-ends.ts";
-import { UfragPaths } from "./ufrag-paths.ts";
+import { type UfragOwner, UfragPaths } from "./ufrag-paths.ts";
 
 export interface RelayOptions {
   readonly listen: readonly Ingress[];
@@ -61,10 +64,21 @@ export interface RelayOptions {
   /** What is above is refused and counted, but for tokens with an assured path. */
   readonly newFlowRates?: NewFlowRates;
   readonly receiveBufferBytes: number;
+  /** Where flows are kept for other relays, and for this one's next start. */
+  readonly redis?: RedisSettings | undefined;
   readonly logger: Logger;
   /** What a keeper has for this relay and for those before and after it: who it is, its sockets, its flow table. */
   readonly kept?: RelayIdentity & { readonly memory: number; readonly lanes: readonly LaneDescriptors[] };
 }
+
+export interface RedisSettings {
+  /** One of the forms in src/redis/redis-url.ts. */
+  readonly url: string;
+  /** Before every key. */
+  readonly prefix: string;
+}
+
+type RedisCommon = Pick<AdmissionOptions, "keys" | "isTrunkEnd">;
 
 export class Relay {
   readonly registry: Registry;
@@ -79,6 +93,7 @@ export class Relay {
   readonly #admission: AdmissionOptions;
   readonly #recall: Recall;
   readonly #trunkAddress: string;
+  readonly #redis: RedisParts | undefined;
   #keys: KeyRing;
   #timer: NodeJS.Timeout | undefined;
   #drainAgain: NodeJS.Immediate | undefined;
@@ -107,6 +122,7 @@ export class Relay {
       knows: (id) => this.#directory.knows(id),
       onPong: (pong) => this.#directory.heard(pong),
       onAssert: (id, sender, path, ufrag) => this.#recall.asserted(path, this.#directory.slotOf(id, sender), ufrag),
+      onFlowEnd: (id, sender, path, ufrag) => this.#end(path, this.#directory.slotOf(id, sender), ufrag),
       onDownlink: (id, sender, path) => this.#recall.unknown(path, this.#directory.slotOf(id, sender)),
     });
     this.#paths = new UfragPaths({
@@ -125,7 +141,13 @@ export class Relay {
       now: Date.now,
       monotonicMs: () => performance.now(),
       hash: this.#hash,
-      paths: this.#paths,
+      paths: {
+        add: (owner: UfragOwner, path: Buffer) => {
+          this.#paths.add(owner, path);
+          this.#redis?.flows.admitted(path, owner.slot, owner.ufrag);
+        },
+        hasAssured: (owner: UfragOwner) => this.#paths.hasAssured(owner),
+      },
     };
     this.#admission = {
       ...common,
@@ -142,6 +164,10 @@ export class Relay {
       keys,
       transceivers: () => this.#directory.counts(),
     });
+    if (options.redis !== undefined) {
+      this.#redis = this.#useRedis(options.redis, options, common);
+      addRedisMetrics(this.registry, this.#redis);
+    }
   }
 
   get engineKind(): "native" | "js" {
@@ -171,7 +197,10 @@ export class Relay {
       this.#engine.expire();
       this.#paths.sweep();
       this.#directory.tick();
+      this.#redis?.flows.tick();
     }, EXPIRE_MS);
+    this.#redis?.link.open();
+    this.#redis?.flows.start();
     this.#running = true;
   }
 
@@ -196,6 +225,8 @@ export class Relay {
     clearImmediate(this.#drainAgain);
     await this.#engine.stop();
     await this.#controlPort.close();
+    await this.#redis?.flows.stop();
+    await this.#redis?.link.close();
   }
 
   /** From the next datagram on, of either direction. Flows stay, also those whose token was made with a key that is gone. */
@@ -235,15 +266,16 @@ export class Relay {
         this.#counters.add(admitMiss(record, this.#admission) ?? "miss_offered");
         return;
       }
-      case CONTROL_KIND.promote:
-        this.#engine.promote(record.path, record.slot, record.payload.toString("latin1"));
-        return;
-      case CONTROL_KIND.flowEnd: {
+      case CONTROL_KIND.promote: {
         const ufrag = record.payload.toString("latin1");
-        this.#engine.end(record.path, record.slot, ufrag);
-        this.#paths.remove(this.#hash.ofUfrag(ufrag), record.path);
+        if (this.#engine.promote(record.path, record.slot, ufrag)) {
+          this.#redis?.flows.promoted(record.path, record.slot, ufrag);
+        }
         return;
       }
+      case CONTROL_KIND.flowEnd:
+        this.#end(record.path, record.slot, record.payload.toString("latin1"));
+        return;
       case CONTROL_KIND.unknownPath:
         this.#recall.unknown(record.path, record.slot);
         return;
@@ -251,6 +283,30 @@ export class Relay {
         this.#recall.asserted(record.path, record.slot, record.payload.toString("latin1"));
         return;
     }
+  }
+
+  #end(path: Buffer, slot: Slot | undefined, ufrag: string): void {
+    if (slot === undefined) return;
+    this.#engine.end(path, slot, ufrag);
+    this.#paths.remove(this.#hash.ofUfrag(ufrag), path);
+    this.#redis?.flows.ended(path, slot, ufrag);
+  }
+
+  #useRedis(redis: RedisSettings, { cluster, flowCapacity, logger }: RelayOptions, common: RedisCommon): RedisParts {
+    const link = new RedisLink({ ...redis, cluster, logger });
+    const flows = new FlowStore({
+      link,
+      engine: this.#engine,
+      cluster,
+      flowCapacity,
+      keys: common.keys,
+      isTrunkEnd: common.isTrunkEnd,
+      slotOf: (id, epoch) => this.#directory.liveSlotOf(id, epoch),
+      endOf: (slot) => this.#directory.endOf(slot),
+      onRestored: (path, slot, ufrag) => this.#paths.add({ ufrag, hash: this.#hash.ofUfrag(ufrag), slot }, path),
+      logger,
+    });
+    return { link, flows };
   }
 
   #ask(slot: Slot, path: Buffer): boolean {

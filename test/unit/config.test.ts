@@ -39,6 +39,8 @@ describe("defaults", () => {
       newFlows: 20000,
       newFlowsPerPrefix: 1000,
       receiveBuffer: 4 * 1024 * 1024,
+      redis: undefined,
+      redisPrefix: "earshot:",
       ingressId: 1,
       id: 1,
       processes: 1,

@@ -89,6 +89,8 @@ export class FlowTable {
     if (flow.owner.slot === slot) {
       flow.owner = withMissing(flow.owner, claim);
       this.assure(flow);
+      // Somebody knows it to be alive, be it at another relay.
+      this.seen(flow);
       return "joined";
     }
     const isOwnerLive = !this.#options.isRetired(flow.owner.slot);

@@ -1,0 +1,52 @@
+/** Every limit of what is done with Redis, with its unit, its origin, and what breaks if it changes. */
+
+/** Bytes of an answer, of all commands that wait for one: whoever has filled Redis must not fill a relay. */
+export const MOST_REPLY_BYTES = 32 << 20;
+/** A command that has no answer by then has failed, ms. Nothing waits for it but other work with Redis. */
+export const COMMAND_TIMEOUT_MS = 1_000;
+export const CONNECT_TIMEOUT_MS = 2_000;
+/** Longest pause between two attempts to connect, ms. Longer, and a Redis that is back is not used for as long. */
+export const RECONNECT_MOST_MS = 2_000;
+/** While Redis stays away, a log line that often, ms. */
+export const LOG_EVERY_MS = 60_000;
+
+/** A flow's record lives that long in Redis, s. Three refreshes fit, so that two may fail. */
+export const FLOW_TTL_S = 90;
+/** A flow that is alive is written again after so long, ms. Below the 60 s after which relays forget an idle flow: what the others do not hear of, they forget. */
+export const REFRESH_MS = 30_000;
+/** Clocks of one fleet may differ by that much, ms. */
+export const CLOCK_SKEW_MS = 30_000;
+/** A record older than that is not used, ms. */
+export const FLOW_MOST_AGE_MS = FLOW_TTL_S * 1_000 + CLOCK_SKEW_MS;
+
+/**
+ * From the admission of a flow until it is looked at whether its transceiver has answered, ms: a round trip on the trunk, with
+ * room. A flow that is lost before it was written comes back through its owner, or by its next check.
+ */
+export const FIRST_LOOK_MS = 200;
+/** Flows that wait for that look; more are found by the sweep. */
+export const MOST_FRESH = 16_384;
+/** Flows that one step of the sweep looks at, every 100 ms: 65,536 in 13 s, and about 0.5 ms of work. */
+export const SWEEP_STEP = 512;
+
+/** Records in one round trip: about 30 KB. */
+export const BATCH_RECORDS = 256;
+/** Records that wait to be written, about 200 bytes each. More are dropped; the sweep writes them later. */
+export const MOST_QUEUED = 16_384;
+
+/** Entries that the change stream keeps, each a batch: at 10,000 changes a second 13 s of them, and 16 MB at most. */
+export const STREAM_ENTRIES = 512;
+/** The stream is forgotten when no relay has written to it for so long, s. */
+export const STREAM_TTL_S = 3_600;
+/** How often the stream is asked for news, ms: how far one relay is behind another. */
+export const FOLLOW_MS = 100;
+/** Entries taken from the stream at a time. */
+export const FOLLOW_ENTRIES = 16;
+
+/** Keys in one step of the preload; the answer is about 60 KB, and about 5 ms of work. */
+export const PRELOAD_KEYS = 512;
+/** Records kept for transceivers that have not answered yet. They may answer a second after a relay's start, not an hour. */
+export const MOST_WAITING = 131_072;
+export const WAITING_MS = 10_000;
+/** Of these, so many come into the table in one step, every 100 ms: 10 ms of work. */
+export const WAITING_STEP = 1_024;

@@ -1,0 +1,102 @@
+/** Changes on their way to Redis, and records that wait for their transceiver. */
+import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
+import { test } from "node:test";
+import { MOST_QUEUED, MOST_WAITING } from "../../src/redis/limits.ts";
+import type { RedisLink } from "../../src/redis/redis-link.ts";
+import { WaitingRecords } from "../../src/redis/waiting-records.ts";
+import { packChanges, unpackChanges, WriteBehind } from "../../src/redis/write-behind.ts";
+import { pathBytes } from "../../src/trunk/path.ts";
+
+const change = (port: number, record = randomBytes(86)) => ({
+  path: pathBytes(1, port % 2 === 0 ? "192.0.2.1" : "2001:db8::1", port),
+  record,
+  ended: false,
+});
+
+test("changes come out of the stream as they went in", () => {
+  const changes = Array.from({ length: 10 }, (_, i) => change(i + 1));
+  const got: { path: Buffer; record: Buffer; ended: boolean }[] = [];
+  unpackChanges(packChanges(changes), (path, record) => got.push({ path, record, ended: false }));
+  assert.deepEqual(got, changes);
+});
+
+test("bytes that are no changes make none, and never more than there are", () => {
+  for (let i = 0; i < 2_000; i += 1) {
+    const bytes = randomBytes(i % 300);
+    let total = 0;
+    unpackChanges(bytes, (path, record) => {
+      total += path.length + record.length + 2;
+    });
+    assert.ok(total <= bytes.length);
+  }
+});
+
+/** Redis that answers, fails, or is not there. */
+function fakeLink() {
+  const link = { isReady: true, fails: false, batches: 0, key: (name: string) => name };
+  const together = async () => {
+    link.batches += 1;
+    if (link.fails) throw new Error("no");
+    return [];
+  };
+  return {
+    link,
+    redis: {
+      ...link,
+      together,
+      get isReady() {
+        return link.isReady;
+      },
+    } as unknown as RedisLink,
+  };
+}
+
+test("the queue holds the newest word about each flow, up to its limit, while Redis is away", async () => {
+  const { link, redis } = fakeLink();
+  link.isReady = false;
+  const writes = new WriteBehind(redis);
+  for (let port = 1; port <= MOST_QUEUED + 5; port += 1) writes.add(change(port));
+  assert.equal(writes.add(change(1)), true, "a newer word takes the older one's place");
+  await writes.send();
+  assert.deepEqual([writes.length, writes.counts], [MOST_QUEUED, { written: 0, failed: 0, dropped: 5 }]);
+  link.isReady = true;
+  await writes.send();
+  assert.deepEqual([writes.length, writes.counts.written], [0, MOST_QUEUED]);
+});
+
+test("what Redis does not take is counted and forgotten", async () => {
+  const { link, redis } = fakeLink();
+  link.fails = true;
+  const writes = new WriteBehind(redis);
+  for (let port = 1; port <= 300; port += 1) writes.add(change(port));
+  await writes.send();
+  assert.deepEqual([writes.length, link.batches, writes.counts], [0, 2, { written: 0, failed: 300, dropped: 0 }]);
+});
+
+test("records wait for their transceiver, come out when it is live, and go when it stays away", () => {
+  const waiting = new WaitingRecords();
+  const record = (epoch: bigint) => ({ transceiver: 7, epoch, ufrags: ["one"] });
+  for (let port = 1; port <= 10; port += 1) waiting.add(change(port).path, record(1n), 1_000);
+  waiting.add(change(11).path, record(2n), 1_000);
+  waiting.add(change(11).path, record(2n), 1_000);
+  waiting.remove(change(1).path, 7, 1n);
+  assert.equal(waiting.size, 10);
+  const isFirst = (_: number, epoch: bigint) => epoch === 1n;
+  assert.equal(waiting.take(4, isFirst).length, 4);
+  assert.equal(waiting.expire(1_000, isFirst), 1, "the other one's");
+  assert.equal(waiting.take(100, isFirst).length, 5);
+  assert.equal(waiting.size, 0);
+});
+
+test("only so many records wait", () => {
+  const waiting = new WaitingRecords();
+  const record = { transceiver: 7, epoch: 1n, ufrags: ["one"] };
+  const path = Buffer.alloc(9);
+  for (let i = 0; i < MOST_WAITING; i += 1) {
+    path.writeUInt32BE(i, 5);
+    assert.ok(waiting.add(path, record, 1_000));
+  }
+  path[1] = 1;
+  assert.equal(waiting.add(path, record, 1_000), false);
+});
