@@ -112,7 +112,7 @@ function build() {
     } catch (error) {
       const [reason] = error.message.split("\n");
       say(`${reason} (\`npm run build:native\` shows more)`);
-      say("going on without the addon: the relay will use its slower JS engine");
+      say("going on without the addon: a relay can use its slower JS engine, a transceiver cannot start");
     }
   } else if (state === "failed") {
     say("without the addon, whose build has failed before; `npm run build:native` tries again");

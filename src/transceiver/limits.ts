@@ -48,7 +48,7 @@ export const TICK_MS = 250;
 /** From the answer until DTLS is up. A client on a bad network needs seconds; an abandoned offer holds memory as long. */
 export const SETUP_TIMEOUT_MS = 30_000;
 
-/** DTLS that arrives in the same turn as the proof of its path, before werift listens: a ClientHello is two datagrams. */
+/** DTLS that arrives in the same turn as the proof of its path, before werift begins it: a ClientHello is two datagrams. */
 export const EARLY_DATAGRAMS = 8;
 
 // ---- what a client may make us hold ----

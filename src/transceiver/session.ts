@@ -318,6 +318,13 @@ export class Session implements DatagramTaker {
       sctpDropped: () => {
         count.session_drop_sctp++;
       },
+      srtpDropped: (why) => {
+        count[`session_drop_srtp_${why}`]++;
+      },
+      dtlsFailed: (failure) => {
+        count[`dtls_failed_${failure}`]++;
+        boundedLog.warn({ call: this.id, failure }, "DTLS failed");
+      },
       frameDropped: () => {
         count.session_drop_media++;
       },

@@ -12,6 +12,7 @@ import {
   useSdesMid,
 } from "werift";
 import { until } from "./until.ts";
+import "./werift-dtls.ts";
 
 export interface WeriftClientOptions {
   readonly address?: "127.0.0.1" | "::1";

@@ -6,6 +6,7 @@ import { createRequire } from "node:module";
 import { fileURLToPath } from "node:url";
 import { EarshotError } from "../../earshot-error.ts";
 import { packageRoot } from "../../package-root.ts";
+import type { CryptoBinding } from "../../transceiver/werift/crypto-binding.ts";
 import type { EngineOptions, Ingress, LaneDescriptors, TakenOver } from "../engine.ts";
 import type { NativeTrunkEndClass } from "./trunk-end-binding.ts";
 
@@ -57,7 +58,7 @@ export interface NativeEngineHandle {
   kernelDrops(): { readonly public: number; readonly trunk: number };
 }
 
-export interface Binding {
+export interface Binding extends CryptoBinding {
   readonly Engine: {
     new (options: EngineOptions, onControl: () => void): NativeEngineHandle;
     /** Bytes that one record takes in the buffer of `takeControl`. */
@@ -88,7 +89,7 @@ export function loadBinding(): Binding {
     return loaded;
   } catch (cause) {
     const why = cause instanceof Error ? cause.message.split("\n")[0] : String(cause);
-    throw new EarshotError("ADDON_UNAVAILABLE", `the native engine cannot be loaded (${why}): run "npm run build"`, {
+    throw new EarshotError("ADDON_UNAVAILABLE", `the addon cannot be loaded (${why}): run "npm run build"`, {
       cause,
     });
   }

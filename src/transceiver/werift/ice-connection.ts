@@ -1,11 +1,11 @@
 /**
  * What werift sees of ICE: an `IceConnection` that is always the controlled side, has the ingress addresses for
- * candidates, and is connected once our agent has selected a path. It holds no protocol; that is ice-agent.ts.
+ * candidates, and is connected once our agent has selected a path. It holds no protocol, that is ice-agent.ts, and no
+ * client's datagram goes through it, that is dtls-transport.ts.
  */
 import { Candidate, type CandidatePair, Event, type IceConnection, type IceOptions, type IceState } from "werift";
 import type { IceCredentials } from "../ice-agent.ts";
 import { hostPriority } from "../ice-fragment.ts";
-import { EARLY_DATAGRAMS } from "../limits.ts";
 import type { AddressPort } from "../trunk-end.ts";
 
 export interface IceConnectionHost {
@@ -17,9 +17,6 @@ export interface IceConnectionHost {
   ingresses(): readonly AddressPort[];
   /** Sends to the selected path. */
   send(datagram: Buffer): void;
-  /** A datagram found no listener and no room. */
-  earlyDropped(): void;
-  fault(error: unknown): void;
 }
 
 export class AgentConnection implements IceConnection {
@@ -45,17 +42,9 @@ export class AgentConnection implements IceConnection {
   readonly #host: IceConnectionHost;
   #hasPath = false;
   #waiting: { resolve(): void; reject(error: Error): void }[] = [];
-  #early: Buffer[] = [];
 
   constructor(host: IceConnectionHost) {
     this.#host = host;
-    const subscribe = this.onData.subscribe;
-    this.onData.subscribe = (...listener) => {
-      const subscription = subscribe(...listener);
-      // In a microtask, because DTLS subscribes before it is ready to be called.
-      if (this.#early.length > 0) queueMicrotask(() => this.#replayEarly());
-      return subscription;
-    };
     this.restart();
   }
 
@@ -122,7 +111,6 @@ export class AgentConnection implements IceConnection {
     if (this.state === "closed") return;
     this.#setState("closed");
     for (const { reject } of this.#waiting.splice(0)) reject(new Error("closed"));
-    this.#early = [];
     this.onData.complete();
     this.stateChanged.complete();
     this.onIceCandidate.complete();
@@ -134,25 +122,6 @@ export class AgentConnection implements IceConnection {
     for (const { resolve } of this.#waiting.splice(0)) resolve();
     // After a restart werift does not ask to connect again.
     if (this.generation > 0) this.#setState("connected");
-  }
-
-  /** From a proved path. */
-  receive(datagram: Buffer): void {
-    if (this.onData.length > 0) this.#deliver(datagram);
-    else if (this.#early.length < EARLY_DATAGRAMS && this.state !== "closed") this.#early.push(datagram);
-    else this.#host.earlyDropped();
-  }
-
-  #replayEarly(): void {
-    for (const datagram of this.#early.splice(0)) this.#deliver(datagram);
-  }
-
-  #deliver(datagram: Buffer): void {
-    try {
-      this.onData.execute(datagram);
-    } catch (error) {
-      this.#host.fault(error);
-    }
   }
 
   #setState(state: IceState): void {

@@ -2,14 +2,19 @@
  * The private parts of werift that are used, named in one place, and checked before they are: werift promises nothing
  * about them, so another version may lack or rename them. Line numbers are of werift 0.25.2, in lib/webrtc/src.
  */
-import type { RTCDataChannel, RTCDtlsTransport, RTCPeerConnection, RTCRtpReceiver, RTCSctpTransport } from "werift";
+import {
+  type RTCDataChannel,
+  RTCDtlsTransport,
+  type RTCPeerConnection,
+  type RTCRtpReceiver,
+  type RTCSctpTransport,
+} from "werift";
 import { EarshotError } from "../../earshot-error.ts";
 
 export interface WeriftInternals {
   readonly secureManager: {
     /** secureTransportManager.js:161. Replaced, to put our ICE and the choice of DTLS in its place. */
     createTransport: () => RTCDtlsTransport;
-    readonly certificate: RTCDtlsTransport["localCertificate"];
     readonly updateIceGatheringState: () => void;
     readonly updateIceConnectionState: () => void;
   };
@@ -17,6 +22,21 @@ export interface WeriftInternals {
     readonly ssrcTable: Readonly<Record<number, unknown>>;
     /** media/router.js:121 */
     readonly registerRtpReceiver: (receiver: RTCRtpReceiver, ssrc: number) => void;
+  };
+}
+
+/** transport/dtls.js. Overridden by dtls-transport.ts, but for these. */
+export interface DtlsInternals {
+  /** :485. Tells everybody who has subscribed. */
+  readonly setState: (state: RTCDtlsTransport["state"]) => void;
+  /** :235. From every offer so far. */
+  readonly remoteParameters: { readonly fingerprints: readonly { readonly value: string }[] } | undefined;
+  /** What `getStats` reads of werift's own session. */
+  dtls: {
+    readonly dtls: { readonly version: { readonly major: number; readonly minor: number } };
+    readonly cipher: { readonly cipher: { readonly name: string } };
+    readonly srtp: { readonly srtpProfile: number };
+    readonly remoteCertificate: Buffer;
   };
 }
 
@@ -48,8 +68,14 @@ export function weriftInternals(connection: RTCPeerConnection): WeriftInternals 
   ]);
   requireFunctions("RTCPeerConnection.router", router, ["registerRtpReceiver"]);
   if (typeof router?.ssrcTable !== "object") throw changed("RTCPeerConnection.router.ssrcTable");
+  // What dtls-transport.ts overrides has to be what werift calls.
+  const dtls = RTCDtlsTransport.prototype as unknown as Record<string, unknown>;
+  const overridden = ["start", "startSrtp", "updateSrtpSession", "sendRtp", "sendRtcp", "stop"];
+  requireFunctions("RTCDtlsTransport", dtls, [...overridden, "getStats", "setRemoteParams", "setState"]);
   return { secureManager, router } as unknown as WeriftInternals;
 }
+
+export const dtlsInternals = (transport: RTCDtlsTransport): DtlsInternals => transport as unknown as DtlsInternals;
 
 export function sctpInternals(transport: RTCSctpTransport): SctpTransportInternals & { readonly sctp: SctpInternals } {
   const internals = transport as unknown as Record<string, unknown>;

@@ -16,6 +16,7 @@ import {
 import type { AudioLevel, MediaFrame, MediaLine } from "../backends/backend.ts";
 import { MAX_LATCHED_SSRCS } from "../limits.ts";
 import type { WeriftInternals } from "./internals.ts";
+import { OutgoingSequence } from "./outgoing-sequence.ts";
 
 export interface MediaLinesHost {
   frame(frame: MediaFrame): void;
@@ -34,6 +35,7 @@ export class MediaLines {
   readonly #byMid = new Map<string, RTCRtpTransceiver>();
   /** By mid: the id of the header extension that says how loud a packet is, where that was offered. */
   readonly #levelIds = new Map<string, number>();
+  readonly #sequences = new WeakMap<RTCRtpTransceiver, OutgoingSequence>();
   #latched = 0;
 
   constructor(host: MediaLinesHost, router: WeriftInternals["router"]) {
@@ -93,9 +95,11 @@ export class MediaLines {
       this.#host.frameDropped();
       return;
     }
+    const sequence = this.#sequences.get(transceiver) ?? new OutgoingSequence();
+    this.#sequences.set(transceiver, sequence);
     const header = new RtpHeader({
       payloadType: frame.payloadType,
-      sequenceNumber: frame.sequence,
+      sequenceNumber: sequence.next(frame.sequence),
       timestamp: frame.timestamp,
       marker: frame.marker,
     });

@@ -1,11 +1,11 @@
 /**
  * One call as werift sees it: an RTCPeerConnection with one transport. werift brings SDP, RTP, RTCP, SCTP and data
- * channels; ICE is ours, and DTLS is made at one place, `createDtls`. Outside of this folder nobody knows werift.
+ * channels; ICE, DTLS and SRTP are ours. Outside of this folder nobody knows werift.
  * What werift throws goes to `fault`, never further.
  */
 import {
   type IceConnection,
-  RTCDtlsTransport,
+  type RTCDtlsTransport,
   RTCIceGatherer,
   RTCIceTransport,
   RTCPeerConnection,
@@ -22,25 +22,21 @@ import {
 } from "werift";
 import { EarshotError } from "../../earshot-error.ts";
 import type { MediaFrame, MediaLine } from "../backends/backend.ts";
-import { filterDtls } from "../dtls-filter.ts";
 import type { IceCredentials } from "../ice-agent.ts";
 import type { Offer } from "../sdp-offer.ts";
 import { DataChannels, type DataChannelsHost } from "./data-channels.ts";
+import { type DtlsTransportHost, NativeDtlsTransport } from "./dtls-transport.ts";
 import { AgentConnection, type IceConnectionHost } from "./ice-connection.ts";
 import { weriftInternals } from "./internals.ts";
+import { localCertificate } from "./local-certificate.ts";
 import { MediaLines, type MediaLinesHost } from "./media-lines.ts";
 
-export interface PeerHost extends IceConnectionHost, DataChannelsHost, MediaLinesHost {
+export interface PeerHost extends IceConnectionHost, DtlsTransportHost, DataChannelsHost, MediaLinesHost {
   /** DTLS is up: frames and messages flow. */
   connected(): void;
   /** The client has closed DTLS or SCTP, or DTLS has failed, or it sends more than it may. */
   ended(reason: "hang-up" | "overflow" | "dtls-failed"): void;
-  /** A datagram held a DTLS record that must not reach werift. */
-  dtlsDropped(): void;
 }
-
-/** The AEAD first; Chromium takes the other (FIPS builds, older stacks too). Numbers of RFC 5764 and RFC 7714. */
-const SRTP_PROFILES: ConstructorParameters<typeof RTCDtlsTransport>[3] = [7, 1];
 
 /** Codecs whose packets we know to be whole in themselves; nothing here decodes any. Made anew, because werift changes them. */
 const codecs = () => ({
@@ -53,17 +49,19 @@ const connectionConfig = () => ({
   // werift's default is a public STUN server.
   iceServers: [],
   bundlePolicy: "max-bundle" as const,
+  certificates: [localCertificate().certificate],
   codecs: codecs(),
   headerExtensions: { audio: [useSdesMid(), useAudioLevelIndication()], video: [useSdesMid()] },
 });
 
-/** Makes what all peers share, and checks that this is the werift that this folder was written for. */
+/**
+ * Makes the certificate that all peers share, and checks that this is the werift that this folder was written for. Throws
+ * WERIFT_INTERNALS or ADDON_UNAVAILABLE.
+ */
 export async function prepareWerift(): Promise<void> {
   const connection = new RTCPeerConnection(connectionConfig());
   weriftInternals(connection);
   await connection.close();
-  // One certificate for the process; making it in the first call would be slow for that caller.
-  await RTCDtlsTransport.SetupCertificate();
 }
 
 export class Peer {
@@ -72,7 +70,7 @@ export class Peer {
   readonly #ice: AgentConnection;
   readonly #media: MediaLines;
   readonly #channels: DataChannels;
-  #dtls: RTCDtlsTransport | undefined;
+  #dtls: NativeDtlsTransport | undefined;
 
   /** `hasMedia`: whether the first offer has audio or video. */
   constructor(host: PeerHost, hasMedia: boolean) {
@@ -92,7 +90,7 @@ export class Peer {
       gatherer.onGatheringStateChange.subscribe(() => secureManager.updateIceGatheringState());
       const transport = new RTCIceTransport(gatherer);
       transport.onStateChange.subscribe(() => secureManager.updateIceConnectionState());
-      this.#dtls = createDtls(this.#connection, transport, secureManager.certificate, hasMedia);
+      this.#dtls = new NativeDtlsTransport(host, this.#connection.config, transport, hasMedia);
       this.#media.attach(this.#dtls);
       this.#dtls.onStateChange.subscribe((state) => this.#dtlsChanged(state));
       return this.#dtls;
@@ -138,11 +136,7 @@ export class Peer {
 
   /** DTLS, SRTP or SRTCP from a proved path. */
   receive(datagram: Buffer): void {
-    // RFC 7983, section 7: DTLS is below 64.
-    const isDtls = datagram[0]! < 64;
-    const passed = isDtls ? filterDtls(datagram, this.#dtls?.state === "connected") : datagram;
-    if (passed === undefined || passed.length < datagram.length) this.#host.dtlsDropped();
-    if (passed !== undefined) this.#ice.receive(passed);
+    this.#dtls?.receive(datagram);
   }
 
   sendFrame(frame: MediaFrame): void {
@@ -171,24 +165,4 @@ export class Peer {
     else if (state === "closed") this.#host.ended("hang-up");
     else if (state === "failed") this.#host.ended("dtls-failed");
   }
-}
-
-/** The seam for another DTLS: all that the rest needs of it is RTCDtlsTransport's interface. */
-function createDtls(
-  connection: RTCPeerConnection,
-  transport: RTCIceTransport,
-  certificate: RTCDtlsTransport["localCertificate"],
-  hasMedia: boolean,
-): RTCDtlsTransport {
-  const dtls = new RTCDtlsTransport(connection.config, transport, certificate, SRTP_PROFILES);
-  // a=setup:passive. As the DTLS client werift would wait for 100 ms, and can hang when its last flight is lost.
-  dtls.role = "server";
-  if (!hasMedia) {
-    // Clients with data channels alone may know no SRTP, for which werift would fail.
-    const startSrtp = dtls.startSrtp.bind(dtls);
-    dtls.startSrtp = () => {
-      if (dtls.dtls?.srtp.srtpProfile !== undefined) startSrtp();
-    };
-  }
-  return dtls;
 }
