@@ -26,8 +26,6 @@ const RECEIVE_BUFFER_BYTES = 4 << 20;
 /** About what is due in one step at the highest rate is two datagrams. */
 const STEP_US = 20;
 const LINGER_MS = 250;
-/** Each side's clients have a port of their own: what comes too late is nobody else's. */
-const FIRST_CLIENT_PORT = 40_000;
 /** After a run that lost something: what is still in a queue must not be in the next side's way. */
 const DRAIN_MS = 500;
 /** A quantile that fewer datagrams lie beyond is chance. */
@@ -50,11 +48,11 @@ const plan = ({ smoke, options }: PartRun): Plan =>
     ? { flows: 100, rates: [5_000], rounds: 1, seconds: 0.2 }
     : { flows: FLOWS, rates: RATES, rounds: Number(options.rounds), seconds: Number(options.seconds) };
 
-/** Everything but what forwards goes before all others on its CPU, so that what they wait for is the forwarder. */
-function seats(): { forwarder: Seat; others: Seat; workerCpus: number[] } {
+/** As root all that is measured goes before everything else on its CPU, so that other work on the machine is not in it. */
+function seats(): { forwarder: Seat; others: Seat } {
   if (availableParallelism() < 2) throw new Error("this benchmark needs two CPUs: one forwards, one does the rest");
   const realtime = process.getuid?.() === 0;
-  return { forwarder: { cpu: FORWARDER_CPU }, others: { cpu: OTHERS_CPU, realtime }, workerCpus: [FORWARDER_CPU] };
+  return { forwarder: { cpu: FORWARDER_CPU, realtime }, others: { cpu: OTHERS_CPU, realtime } };
 }
 
 function receiveBufferBytes(): number {
@@ -66,14 +64,15 @@ async function withSides(
   report: Report,
   body: (sides: readonly Side[]) => Promise<void>,
 ): Promise<void> {
-  const { forwarder, others, workerCpus } = seats();
+  const { forwarder, others } = seats();
   const buffer = { receiveBufferBytes: receiveBufferBytes() };
   const stops: (() => Promise<void>)[] = [];
   try {
     const rig = await LoadRig.open({
       engine: "native",
       workers: 1,
-      cpus: workerCpus,
+      cpus: [FORWARDER_CPU],
+      relaySeat: { cpu: OTHERS_CPU, realtime: forwarder.realtime },
       flows,
       network: LOOPBACK,
       seat: others,
@@ -83,8 +82,11 @@ async function withSides(
     if (rig.engine !== "native") throw new Error("the native engine does not load here: run `npm run build:native`");
     const echo = await PlainEcho.start(others);
     stops.push(() => echo.stop());
+    // Each side's clients have a port of their own: what comes too late is nobody else's.
+    let clientPort = rig.clientPort;
     const to = (port: number): Side["run"] => {
-      const target = { to: LOOPBACK.relay, port, flowsFile: rig.flowsFile };
+      clientPort++;
+      const target = { to: LOOPBACK.relay, port, flowsFile: rig.flowsFile, clientPort };
       return (seconds, options) => runEstablished(target, seconds, options, others);
     };
     const sides: Side[] = [{ name: DIRECT, run: to(echo.port) }];
@@ -99,8 +101,7 @@ async function withSides(
       sides.push({ name: kind, run: to(rival.port) });
     }
     sides.push({ name: EARSHOT, run: (seconds, options) => rig.established(seconds, options) });
-    const clientPort = FIRST_CLIENT_PORT + sides.length - 1;
-    await rig.established(0, { setUp: true, lingerMs: LINGER_MS, clientPort });
+    await rig.established(0, { setUp: true, lingerMs: LINGER_MS });
     await body(sides);
   } finally {
     for (const stop of stops.reverse()) await stop();
@@ -125,8 +126,7 @@ class Rounds {
 async function measure({ flows, rates, rounds, seconds }: Plan, sides: readonly Side[], report: Report): Promise<void> {
   const results = new Rounds();
   const run = async (side: Side, rate: number): Promise<EstablishedResult> => {
-    const clientPort = FIRST_CLIENT_PORT + sides.indexOf(side);
-    const options = { rate: rate / flows, stepUs: STEP_US, lingerMs: LINGER_MS, clientPort };
+    const options = { rate: rate / flows, stepUs: STEP_US, lingerMs: LINGER_MS };
     const result = await side.run(seconds, options);
     if (result.lost > 0) await sleep(DRAIN_MS);
     return result;
@@ -186,8 +186,8 @@ await runPart(
     options: { rounds: "3", seconds: "1.5" },
     method:
       `${FLOWS} clients on loopback send 120-byte datagrams at a steady rate and get each back from an echo; the time is from before ` +
-      "sending until the kernel has the echo. One thread forwards, alone on its CPU; clients, echo and Earshot's control plane are on the " +
-      "other one, and as root go before all else there. Sides are measured in turn within each round; each figure is the median of the rounds. " +
+      "sending until the kernel has the echo. One thread forwards, on a CPU of its own; clients, echo and Earshot's control plane are on the " +
+      "other one. As root all of them go before everything else on their CPUs. Sides are measured in turn within each round; each figure is the median of the rounds. " +
       "Classical forwarders add 4 bytes to a datagram, nginx has a socket for each client, Earshot seals its trunk datagrams and " +
       "its flows were let in with real tokens. Receive buffers are equal.",
     doesNotShow: [

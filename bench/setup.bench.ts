@@ -7,7 +7,7 @@
  */
 import { availableParallelism } from "node:os";
 import { LOOPBACK, LoadRig } from "./load/load-rig.ts";
-import type { FirstPackets, FirstPacketsResult } from "./load/load-tools.ts";
+import type { Answers, FirstPackets, FirstPacketsResult } from "./load/load-tools.ts";
 import { type PartRun, type Report, runPart } from "./report/part.ts";
 
 /** Of the control plane alone; worker, clients and transceiver share the other one. */
@@ -45,92 +45,80 @@ class FreshFlows {
 
 async function measured(rig: LoadRig, packets: FirstPackets): Promise<FirstPacketsResult> {
   const result = await rig.firstPackets(packets);
-  for (const { sent, answered } of [result.first, result.again]) {
-    if (answered !== sent || sent !== packets.count)
-      throw new Error(`of ${packets.count} requests not all were answered: ${JSON.stringify(result)}`);
-  }
+  if (result.first.answered === 0 || result.again.answered === 0)
+    throw new Error(`of ${packets.count} requests none was answered: ${JSON.stringify(result)}`);
   return result;
+}
+
+interface Measured {
+  readonly open: readonly { readonly perSecond: number; readonly results: FirstPacketsResult[] }[];
+  readonly closed: readonly { readonly underWay: number; readonly results: FirstPacketsResult[] }[];
+}
+
+async function inRounds(rig: LoadRig, { rounds, rates, seconds, flows }: Plan, report: Report): Promise<Measured> {
+  const fresh = new FreshFlows();
+  // The control plane's code gets warm.
+  await measured(rig, { ...fresh.take(flows), offer: { underWay: UNDER_WAY.at(-1)! } });
+  const closed = UNDER_WAY.map((underWay) => ({ underWay, results: [] as FirstPacketsResult[] }));
+  const open = rates.map((perSecond) => ({ perSecond, results: [] as FirstPacketsResult[] }));
+  for (let round = 0; round < rounds; round++) {
+    report.progress(`setup: round ${round + 1} of ${rounds}`);
+    for (const { underWay, results } of closed)
+      results.push(await measured(rig, { ...fresh.take(flows), offer: { underWay } }));
+    for (const { perSecond, results } of open)
+      results.push(await measured(rig, { ...fresh.take(perSecond * seconds), offer: { perSecond } }));
+  }
+  return { open, closed };
+}
+
+function fill(report: Report, { open, closed }: Measured): void {
+  const times = report.table("first-packet", "From sending a Binding request until its answer is back");
+  for (const { perSecond, results } of open) {
+    const packets = [
+      ["first: sets its flow up", results.map(({ first }) => first)],
+      ["the same again", results.map(({ again }) => again)],
+    ] as const;
+    for (const [packet, answers] of packets) {
+      const row = { "new flows/s": perSecond, packet };
+      const add = (column: string, unit: string, value: (all: Answers) => number) =>
+        times.add(row, column, unit, answers.map(value));
+      add("p50", "us", ({ p50Us }) => p50Us);
+      add("p99", "us", ({ p99Us }) => p99Us);
+      add("not answered", "%", ({ sent, answered }) => (100 * (sent - answered)) / sent);
+    }
+  }
+  const rate = report.table("new-flows", "As fast as clients are let in");
+  for (const { underWay, results } of closed) {
+    const add = (column: string, unit: string, value: (result: FirstPacketsResult) => number) =>
+      rate.add({ "requests under way": underWay }, column, unit, results.map(value));
+    add("new flows", "flows/s", ({ first }) => first.perSecond);
+    add("p50", "us", ({ first }) => first.p50Us);
+    add("p99", "us", ({ first }) => first.p99Us);
+    add("the same again", "requests/s", ({ again }) => again.perSecond);
+  }
 }
 
 async function measure(report: Report, run: PartRun): Promise<void> {
   if (availableParallelism() < 2) throw new Error("this benchmark needs two CPUs: one is the control plane's");
-  const { rounds, rates, seconds, flows } = plan(run);
-  const perRound = UNDER_WAY.length * flows + rates.reduce((sum, rate) => sum + rate * seconds, 0);
-  const all = flows + rounds * perRound;
+  const chosen = plan(run);
+  const openFlows = chosen.rates.reduce((sum, rate) => sum + rate * chosen.seconds, 0);
+  const flows = chosen.flows + chosen.rounds * (UNDER_WAY.length * chosen.flows + openFlows);
+  const realtime = process.getuid?.() === 0;
   const rig = await LoadRig.open({
     engine: "native",
     workers: 1,
     cpus: [OTHERS_CPU],
-    flows: all,
-    flowCapacity: 4 * all,
+    flows,
+    // New flows are tentative, and may take a quarter of the table.
+    flowCapacity: 4 * flows,
     newFlowRates: { total: NO_LIMIT, perPrefix: NO_LIMIT },
     network: LOOPBACK,
-    seat: { cpu: OTHERS_CPU },
-    relaySeat: { cpu: CONTROL_CPU },
+    seat: { cpu: OTHERS_CPU, realtime },
+    relaySeat: { cpu: CONTROL_CPU, realtime },
   });
   try {
     if (rig.engine !== "native") throw new Error("the native engine does not load here: run `npm run build:native`");
-    const fresh = new FreshFlows();
-    // The control plane's code gets warm.
-    await measured(rig, { ...fresh.take(flows), offer: { underWay: 256 } });
-    const closed = UNDER_WAY.map((underWay) => ({ underWay, results: [] as FirstPacketsResult[] }));
-    const open = rates.map((perSecond) => ({ perSecond, results: [] as FirstPacketsResult[] }));
-    for (let round = 0; round < rounds; round++) {
-      report.progress(`setup: round ${round + 1} of ${rounds}`);
-      for (const { underWay, results } of closed)
-        results.push(await measured(rig, { ...fresh.take(flows), offer: { underWay } }));
-      for (const { perSecond, results } of open)
-        results.push(await measured(rig, { ...fresh.take(perSecond * seconds), offer: { perSecond } }));
-    }
-    const times = report.table("first-packet", "From sending a Binding request until its answer is back");
-    for (const { perSecond, results } of open) {
-      for (const [packet, of] of [
-        ["first: sets its flow up", "first"],
-        ["the same again", "again"],
-      ] as const) {
-        const row = { "new flows/s": perSecond, packet };
-        times.add(
-          row,
-          "p50",
-          "us",
-          results.map((result) => result[of].p50Us),
-        );
-        times.add(
-          row,
-          "p99",
-          "us",
-          results.map((result) => result[of].p99Us),
-        );
-      }
-    }
-    const rate = report.table("new-flows", "As fast as clients are let in");
-    for (const { underWay, results } of closed) {
-      const row = { "requests under way": underWay };
-      rate.add(
-        row,
-        "new flows",
-        "flows/s",
-        results.map(({ first }) => first.perSecond),
-      );
-      rate.add(
-        row,
-        "p50",
-        "us",
-        results.map(({ first }) => first.p50Us),
-      );
-      rate.add(
-        row,
-        "p99",
-        "us",
-        results.map(({ first }) => first.p99Us),
-      );
-      rate.add(
-        row,
-        "the same again",
-        "requests/s",
-        results.map(({ again }) => again.perSecond),
-      );
-    }
+    fill(report, await inRounds(rig, chosen, report));
   } finally {
     await rig.close();
   }
@@ -143,7 +131,7 @@ await runPart(
     method:
       "Native engine, the relay's own control plane on a CPU of its own; worker, clients and an echo transceiver share another one. " +
       "Every client has an address, a token and a /24 of its own; budgets for new flows are out of the way. The time of an answer is when the " +
-      "kernel has it. Every request must be answered, or the run fails. Each figure is the median of the rounds.",
+      "kernel has it. As root all of them go before everything else on their CPUs. Each figure is the median of the rounds.",
     doesNotShow: [
       "ICE, DTLS and the signalling before it: the transceiver is an echo that answers every Binding request at once.",
       "Redis, or a directory with many transceivers.",

@@ -34,7 +34,7 @@ const STAGES = {
   conformance: () => testFiles("conformance", { concurrency: 2, timeoutMs: 120_000 }),
   differential: () => testFiles("differential", { concurrency: 2, timeoutMs: 120_000 }),
   integration: () => testFiles("integration", { concurrency: 2, timeoutMs: 180_000 }),
-  bench: () => testFiles("bench", { concurrency: 1, timeoutMs: 60_000 }),
+  bench: () => testFiles("bench", { concurrency: 1, timeoutMs: 180_000 }),
   security: () => testFiles("security", { concurrency: 1, timeoutMs: 180_000 }),
   chaos,
   browser: () => testFiles("browser", { concurrency: 1, timeoutMs: 180_000 }),

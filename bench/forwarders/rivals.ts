@@ -13,7 +13,7 @@ import { fileURLToPath } from "node:url";
 import { packageRoot } from "../../src/package-root.ts";
 import { LineProcess } from "../load/line-process.ts";
 import { udpSockets } from "../load/proc.ts";
-import { type Seat, seated } from "../load/seat.ts";
+import { type Seat, seatedWith } from "../load/seat.ts";
 import type { Missing } from "../report/result.ts";
 
 export const RIVALS = ["classical JS", "classical native", "nginx"] as const;
@@ -80,7 +80,7 @@ export function startRival(kind: RivalKind, options: RivalOptions): Promise<Riva
 }
 
 async function startClassical(kind: RivalKind, command: readonly string[], seat: Seat): Promise<Rival> {
-  const running = await LineProcess.start<{ readonly port: number }, RivalCounts>(command, seat);
+  const running = await LineProcess.start<{ readonly port: number }, RivalCounts>(seatedWith(seat, ...command));
   return {
     kind,
     pid: running.pid,
@@ -124,7 +124,7 @@ async function startNginx(options: RivalOptions): Promise<Rival> {
   const arguments_ = ["-p", folder, "-e", "stderr", "-c", file];
   // Alone among the rivals it has no input to end with.
   const mortal = ["setpriv", "--pdeathsig", "TERM", NGINX, ...arguments_];
-  const [program, ...args] = seated(options.cpu, ...mortal) as [string, ...string[]];
+  const [program, ...args] = seatedWith(options, ...mortal) as [string, ...string[]];
   const child = spawn(program, args, { stdio: ["ignore", "inherit", "inherit"] });
   const ended = once(child, "exit");
   const stop = async () => {

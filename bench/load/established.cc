@@ -249,7 +249,7 @@ void established(Options& options) {
   if (port == 0) fail("--port needs a value");
   const sockaddr_in destination = permitted_destination(to, port);
   std::vector<Flow> flows = read_flows(options.text("flows"));
-  const auto client_port = static_cast<uint16_t>(options.number("client-port", 40'000, 1024, 65535));
+  const auto client_port = static_cast<uint16_t>(options.number("client-port", 14'000, 1024, 65535));
   const uint64_t rate = options.number("rate", 50, 1, 10'000);
   const uint64_t milliseconds = options.number("milliseconds", 5000, 0, kMostSeconds * 1000);
   const uint64_t bytes = options.number("bytes", 120, kLeastBytes, ClientSocket::kMaxPayload);

@@ -125,7 +125,7 @@ void first_packets(Options& options) {
   const std::vector<Flow> all = read_flows(options.text("flows"));
   const uint64_t first = options.number("first", 0, 0, all.size() - 1);
   const uint64_t count = options.number("count", all.size() - first, 1, all.size() - first);
-  const auto client_port = static_cast<uint16_t>(options.number("client-port", 40'000, 1024, 65535));
+  const auto client_port = static_cast<uint16_t>(options.number("client-port", 14'000, 1024, 65535));
   const Offer offer{options.number("rate", 0, 0, 1'000'000), options.number("under-way", 0, 0, 1'000'000)};
   const bool realtime = options.flag("realtime");
   options.done();

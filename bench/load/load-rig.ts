@@ -3,7 +3,7 @@
  * in another, flows with real tokens and passwords, and the generator. What comes out is figures that must add up.
  */
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
-import { randomBytes } from "node:crypto";
+import { randomBytes, randomInt } from "node:crypto";
 import { once } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import os from "node:os";
@@ -20,6 +20,7 @@ import {
   EchoTransceiver,
   type EstablishedOptions,
   type EstablishedResult,
+  type EstablishedTarget,
   type FirstPackets,
   type FirstPacketsResult,
   type FloodResult,
@@ -29,7 +30,7 @@ import {
 } from "./load-tools.ts";
 import { threadCpuNs, threadsNamed, udpSockets } from "./proc.ts";
 import type { RelayHostOptions, RelayHostRequest, RelayHostSnapshot, RelayHostStarted } from "./relay-host.ts";
-import { type Seat, seated } from "./seat.ts";
+import { type Seat, seatedWith } from "./seat.ts";
 
 export type FloodKind = "unclassified" | "random" | "forged" | "replay";
 
@@ -42,7 +43,7 @@ export interface LoadRigOptions {
   readonly network: Network;
   /** Of everything but the workers. */
   readonly seat?: Seat;
-  /** Of the relay's control plane, where it is not with the others. */
+  /** Of the relay's process; the others' CPU, and no priority, if absent. */
   readonly relaySeat?: Seat;
   /** Those of an operator who asks for nothing if absent. */
   readonly newFlowRates?: NewFlowRates;
@@ -69,6 +70,8 @@ const CLUSTER = 1;
 const TRANSCEIVER = 1;
 const FLOW_CAPACITY = 65_536;
 const RECEIVE_BUFFER_BYTES = 4 << 20;
+/** Below those that the kernel chooses from, and those that relay-host.ts does. */
+const CLIENT_PORTS = { least: 10_000, most: 19_900 };
 /** Counters that keep their values this long, with nothing left in a socket, have come to rest. */
 const REST_MS = 100;
 const SETTLED_WITHIN_MS = 10_000;
@@ -86,6 +89,8 @@ export class LoadRig {
   /** Of the ingress. */
   readonly port: number;
   readonly address: string;
+  /** Of all clients, so that flows of one run of the load are those of the next. */
+  readonly clientPort = randomInt(CLIENT_PORTS.least, CLIENT_PORTS.most);
   readonly engine: "native" | "js";
   readonly keys: DerivedKeys;
   readonly transceiver: { readonly id: number; readonly epoch: bigint; readonly cluster: number };
@@ -124,7 +129,7 @@ export class LoadRig {
     writeFileSync(flowsFile, flowLines(options.flows, network.clients, keys, transceiver), { mode: 0o600 });
     const { mischief } = options;
     const echo = await EchoTransceiver.start({ cluster: CLUSTER, id: TRANSCEIVER, epoch, keys, mischief, ...seat });
-    const relay = startRelayHost(options.relaySeat ?? seat);
+    const relay = startRelayHost(options.relaySeat ?? { cpu: seat.cpu });
     const host: RelayHostOptions = {
       engine: options.engine,
       workers: options.workers,
@@ -151,12 +156,12 @@ export class LoadRig {
 
   /** Flows send for so long, and wait for their echoes. */
   established(seconds: number, options: EstablishedOptions = {}): Promise<EstablishedResult> {
-    return runEstablished({ ...this.#target, flowsFile: this.flowsFile }, seconds, options, this.#options.seat);
+    return runEstablished(this.#clients, seconds, options, this.#options.seat);
   }
 
   /** Some of the flows ask to be let in, and then once more. */
   firstPackets(options: FirstPackets): Promise<FirstPacketsResult> {
-    return runFirstPackets({ ...this.#target, flowsFile: this.flowsFile }, options, this.#options.seat);
+    return runFirstPackets(this.#clients, options, this.#options.seat);
   }
 
   /** Strangers send for so long, or so many; as fast as they can if no rate is given. */
@@ -212,6 +217,10 @@ export class LoadRig {
     rmSync(this.#folder, { recursive: true });
   }
 
+  get #clients(): EstablishedTarget {
+    return { ...this.#target, flowsFile: this.flowsFile, clientPort: this.clientPort };
+  }
+
   get #target(): { to: string; port: number } {
     return { to: this.address, port: this.port };
   }
@@ -229,9 +238,9 @@ interface Parts {
 /** As native/core/worker.cc names them. */
 const workerThreads = (pid: number): readonly number[] => threadsNamed(pid, /^earshot-w\d+$/);
 
-function startRelayHost({ cpu }: Seat): ChildProcess {
+function startRelayHost(seat: Seat): ChildProcess {
   const script = fileURLToPath(new URL("relay-host.js", import.meta.url));
-  const [program, ...args] = seated(cpu, process.execPath, script) as [string, ...string[]];
+  const [program, ...args] = seatedWith(seat, process.execPath, script) as [string, ...string[]];
   return spawn(program, args, { stdio: ["ignore", "inherit", "inherit", "ipc"] });
 }
 

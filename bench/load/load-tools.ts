@@ -68,8 +68,6 @@ export interface EstablishedOptions {
   readonly stepUs?: number;
   /** So long after the last datagram its echo may come. */
   readonly lingerMs?: number;
-  /** Of all clients. */
-  readonly clientPort?: number;
   /** Each flow also sends its first request again that often. */
   readonly checkMs?: number | undefined;
   /** From so long after the beginning all flows send to {@link moveToPort}. */
@@ -81,13 +79,15 @@ export interface EstablishedTarget {
   readonly to: string;
   readonly port: number;
   readonly flowsFile: string;
+  /** Of all clients; the load tool's own choice if absent. */
+  readonly clientPort?: number;
 }
 
 const SET_UP_WITHIN_SECONDS = 20;
 
 /** Clients that send at a steady rate for so long. */
 export function runEstablished(
-  { to, port, flowsFile }: EstablishedTarget,
+  { to, port, flowsFile, clientPort }: EstablishedTarget,
   seconds: number,
   options: EstablishedOptions = {},
   seat?: Seat,
@@ -97,7 +97,7 @@ export function runEstablished(
     "set-up-seconds": options.setUp === true ? SET_UP_WITHIN_SECONDS : undefined,
     "step-us": options.stepUs,
     "linger-ms": options.lingerMs,
-    "client-port": options.clientPort,
+    "client-port": clientPort,
     "check-ms": options.checkMs,
     "move-after-ms": options.moveAfterMs,
     "move-to-port": options.moveToPort,
@@ -113,7 +113,7 @@ export interface FirstPackets {
   readonly offer: { readonly perSecond: number } | { readonly underWay: number };
 }
 
-interface Answers {
+export interface Answers {
   readonly sent: number;
   readonly answered: number;
   /** From the first request to the last answer. */
@@ -132,12 +132,16 @@ export interface FirstPacketsResult {
 }
 
 export function runFirstPackets(
-  { to, port, flowsFile }: EstablishedTarget,
+  { to, port, flowsFile, clientPort }: EstablishedTarget,
   { first, count, offer }: FirstPackets,
   seat?: Seat,
 ): Promise<FirstPacketsResult> {
   const limit = "perSecond" in offer ? { rate: offer.perSecond } : { "under-way": offer.underWay };
-  return runLoad("first-packets", { to, port, flows: flowsFile, first, count, ...limit }, seat);
+  return runLoad(
+    "first-packets",
+    { to, port, flows: flowsFile, "client-port": clientPort, first, count, ...limit },
+    seat,
+  );
 }
 
 export interface FloodResult {

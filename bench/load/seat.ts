@@ -10,3 +10,14 @@ export interface Seat {
 export function seated(cpu: number | undefined, ...command: string[]): string[] {
   return cpu === undefined ? command : ["taskset", "--cpu-list", String(cpu), ...command];
 }
+
+/**
+ * Not a realtime class: a Node process that waits for its own threads on one CPU would never let them run. Nearly all of the CPU
+ * beside what is not so nice.
+ */
+const NICENESS = -20;
+
+/** The command with its CPU and its priority in front of it, for programs that know nothing of priorities. */
+export function seatedWith({ cpu, realtime }: Seat, ...command: string[]): string[] {
+  return seated(cpu, ...(realtime === true ? ["nice", "-n", String(NICENESS), ...command] : command));
+}
