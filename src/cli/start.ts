@@ -65,7 +65,7 @@ class StartService implements Service {
     const metrics = new FrontMetrics({
       children: [this.#relay.child, ...this.#transceivers.children],
       others: [() => this.#relay.metrics(), () => this.#transceivers.metrics()],
-      openCalls: () => this.#transceivers.calls.count,
+      calls: this.#transceivers.calls,
       keys: this.#keys,
     });
     this.#app = await buildServer({

@@ -39,7 +39,7 @@ export async function transceiver(config: Config<"transceiver">): Promise<void> 
       const metrics = new FrontMetrics({
         children: front.children,
         others: [() => front.metrics()],
-        openCalls: () => front.calls.count,
+        calls: front.calls,
         keys,
       });
       app = await buildServer({

@@ -43,7 +43,7 @@ const STATES = {
   connecting: ["connecting", "Connecting", "The server has answered; looking for a path for the call."],
   connected: ["connected", "In a call", "Speak: your voice comes back as an echo."],
   interrupted: ["interrupted", "Interrupted", "Nothing comes from the server. The call goes on if that changes."],
-  ended: ["idle", "Call ended", "You will hear your own voice. Headphones avoid feedback."],
+  ended: ["idle", "Call ended", "Unless a service answers, you hear your own voice. Headphones avoid feedback."],
 };
 
 /** @type {Call | undefined} */

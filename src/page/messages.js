@@ -32,7 +32,6 @@ export class Messages {
 
   close() {
     this.#channel = undefined;
-    for (const { note } of this.#waiting) note.textContent = "sent, not returned";
     this.#waiting = [];
     this.#enable(false);
   }

@@ -21,6 +21,8 @@ const REST_MS = 1000;
 const ANOTHER_MAY_DO = new Set(["OVERLOADED", "CHILD_GONE"]);
 
 export class Calls implements CallService {
+  /** How many new calls were refused, by the code that their clients were given. */
+  readonly refusals = new Map<string, number>();
   readonly #makers: readonly CallMaker[];
   readonly #now: () => number;
   readonly #rate: NewCallRate;
@@ -40,6 +42,16 @@ export class Calls implements CallService {
 
   /** Throws what the last transceiver that was asked throws. */
   async create(wish: CallWish): Promise<{ secret: string; answerSdp: string; tag: string }> {
+    try {
+      return await this.#create(wish);
+    } catch (error) {
+      const code = error instanceof EarshotError ? error.code : "INTERNAL";
+      this.refusals.set(code, (this.refusals.get(code) ?? 0) + 1);
+      throw error;
+    }
+  }
+
+  async #create(wish: CallWish): Promise<{ secret: string; answerSdp: string; tag: string }> {
     if (!this.#rate.take()) {
       const message = `more than ${this.#rate.perSecond} calls have begun in this second: try again later`;
       throw new EarshotError("OVERLOADED", message);

@@ -21,7 +21,8 @@ export interface FrontMetricsOptions {
   readonly children: readonly MeasuredChild[];
   /** Where the text of other registries comes from; one that fails is left out of that scrape. */
   readonly others: readonly (() => Promise<string>)[];
-  readonly openCalls?: () => number;
+  /** Absent where there is no signalling. */
+  readonly calls?: { readonly count: number; readonly refusals: ReadonlyMap<string, number> };
   /** Absent where the keys are in no file. */
   readonly keys?: MeasuredKeys | undefined;
 }
@@ -31,7 +32,7 @@ export class FrontMetrics {
   readonly #others: readonly (() => Promise<string>)[];
   readonly requests: Counter<"route" | "method" | "status">;
 
-  constructor({ children, others, openCalls, keys }: FrontMetricsOptions) {
+  constructor({ children, others, calls, keys }: FrontMetricsOptions) {
     this.#others = others;
     collectDefaultMetrics({ register: this.#registry, prefix: "earshot_front_" });
     this.requests = new Counter({
@@ -40,7 +41,10 @@ export class FrontMetrics {
       labelNames: ["route", "method", "status"],
       registers: [this.#registry],
     });
-    if (openCalls !== undefined) this.#gauge("open_calls", "calls that a Location stands for", openCalls);
+    if (calls !== undefined) {
+      this.#gauge("open_calls", "calls that a Location stands for", () => calls.count);
+      this.#countRefusals(calls.refusals);
+    }
     if (keys !== undefined) this.#measureKeys(keys);
     for (const { name, help, value } of CHILD_GAUGES) {
       if (children.length > 0) this.#childGauge(name, help, children, value);
@@ -59,6 +63,19 @@ export class FrontMetrics {
       registers: [this.#registry],
       collect() {
         this.set(value());
+      },
+    });
+  }
+
+  #countRefusals(refusals: ReadonlyMap<string, number>): void {
+    new Counter({
+      name: "earshot_front_calls_refused_total",
+      help: "new calls that were refused after their offer was looked at, by the code that the client was given",
+      labelNames: ["code"],
+      registers: [this.#registry],
+      collect() {
+        this.reset();
+        for (const [code, count] of refusals) this.inc({ code }, count);
       },
     });
   }

@@ -90,7 +90,7 @@ export async function serveSignalling(wishes: SignallingWishes = {}): Promise<Si
     maxNewCallsPerSecond: wishes.maxNewCallsPerSecond ?? Number.POSITIVE_INFINITY,
     ...(wishes.now && { now: wishes.now }),
   });
-  const metrics = new FrontMetrics({ children: [], others, openCalls: () => calls.count });
+  const metrics = new FrontMetrics({ children: [], others, calls });
   const app = await buildServer({
     logger: pino({ level: log === undefined ? "silent" : "info" }, log ?? process.stderr),
     requests: metrics.requests,
