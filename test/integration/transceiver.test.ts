@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { createSocket } from "node:dgram";
 import { networkInterfaces } from "node:os";
 import { after, afterEach, before, describe, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { pino } from "pino";
 import { randomKeyRing } from "../../src/keys/key-file.ts";
 import { openToken } from "../../src/token/token.ts";
@@ -690,6 +691,36 @@ describe("backends", () => {
       undefined,
       remote,
     ]);
+    await closeRig(rig);
+  });
+
+  test("may keep frames and messages: what comes later does not change them", async () => {
+    const frames: { readonly timestamp: number; readonly payload: Buffer }[] = [];
+    const messages: (string | Buffer)[] = [];
+    const rig = await openRig({
+      backend: {
+        name: "collector",
+        open: () => ({
+          frame: ({ timestamp, payload }) => void frames.push({ timestamp, payload }),
+          message: (_channel, data) => void messages.push(data),
+        }),
+      },
+    });
+    const { client } = await call(rig);
+    const marks = Array.from({ length: 300 }, (_, index) => Buffer.from(`${index}`.padEnd(100, ".")));
+    for (const [index, mark] of marks.entries()) {
+      client.sendAudio({ payload: mark, timestamp: index * 960 });
+      client.channel!.send(mark);
+      if (index % 50 === 0) await sleep(1);
+    }
+    await until(
+      () => messages.length === marks.length,
+      () => `${messages.length} messages of ${marks.length}`,
+    );
+    // Of a burst of media some may be lost.
+    assert.ok(frames.length > marks.length / 2, `${frames.length} frames`);
+    for (const { timestamp, payload } of frames) assert.deepEqual(Buffer.from(payload), marks[timestamp / 960]);
+    assert.deepEqual(messages, marks);
     await closeRig(rig);
   });
 

@@ -390,6 +390,49 @@ describe("a service that misbehaves", () => {
     assert.equal(rig.counters.count.service_drop_event, 1);
   });
 
+  it("and sends events with anything in any place is survived", async () => {
+    const { service, rig } = await open();
+    const types = [
+      "response.output_audio.delta",
+      "response.audio.delta",
+      "input_audio_buffer.speech_started",
+      "error",
+      "",
+    ];
+    const values = [
+      undefined,
+      null,
+      true,
+      -1,
+      1e308,
+      "",
+      "x",
+      "AAAA",
+      "\u0000",
+      [],
+      {},
+      [[]],
+      { type: "response.done" },
+    ];
+    let random = 7;
+    const pick = <T>(list: readonly T[]): T => {
+      random = (Math.imul(random, 1_103_515_245) + 12_345) >>> 0;
+      return list[(random >>> 8) % list.length]!;
+    };
+    const fields = ["delta", "response_id", "item_id", "content_index", "output_index", "session", "error"];
+    for (let count = 0; count < 2_000; count++) {
+      const event = Object.fromEntries(fields.map((field) => [field, pick(values)]));
+      service.send({ ...event, type: pick(types) });
+    }
+    service.say(tone(440, 100, RATE), { response: "resp_last" });
+    service.send({ type: "marker" });
+    await wait("the last event arrives", () => isTold(rig, "marker"));
+    rig.clock.advance(5_000);
+    assert.deepEqual(rig.failures, []);
+    assert.ok(rig.counters.count.service_drop_event > 100);
+    assert.ok(rig.frames.length >= 5);
+  });
+
   it("and sends a message beyond all bounds loses its connection, not the call", async () => {
     const { service, rig } = await open();
     service.send({ type: "x", filler: "x".repeat(2 << 20) });
