@@ -48,6 +48,7 @@ export async function relay(config: Config<"relay">): Promise<void> {
       process.stdout.write(relayBanner({ http, engineKind, workers, ingresses, transceivers: config.directory }));
     },
     upgrade: () => relay.upgrade(),
+    drain: () => relay.drain(config.drainSeconds),
     async stop() {
       keys.stop();
       await Promise.all([app?.close(), relay.stop()]);

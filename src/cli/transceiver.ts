@@ -55,6 +55,7 @@ export async function transceiver(config: Config<"transceiver">): Promise<void> 
       warnIfOpen(http, auth, logger);
       process.stdout.write(transceiverBanner({ http, transceivers: front.directory, advertise }));
     },
+    drain: () => front.drain(config.drainSeconds),
     async stop() {
       keys.stop();
       auth?.stop();

@@ -472,6 +472,17 @@ export const FIELDS = {
     example: "keys.json",
     schema: optional(fileName),
   }),
+  drainSeconds: field({
+    group: "Process",
+    commands: ["relay", "transceiver"],
+    placeholder: "N",
+    unit: "seconds",
+    default: { relay: fixed(30), transceiver: fixed(60) },
+    off: "0",
+    help: "after SIGTERM, how long a transceiver lets its calls go on, and how long a relay forwards while its traffic moves to others. Whatever supervises it has to wait as long. A second signal, or SIGINT, stops at once",
+    example: "60",
+    schema: integer(0, 86400),
+  }),
   logLevel: field({
     group: "Process",
     commands: everywhere,

@@ -8,7 +8,7 @@ import type { Ingress } from "../engine/engine.ts";
 import type { FleetKey } from "../keys/key-ring.ts";
 import type { RelayIdentity } from "../relay/identity.ts";
 import type { NewFlowRates } from "../relay/limits.ts";
-import type { RedisSettings } from "../relay/relay.ts";
+import type { RedisSettings, RelayTraffic } from "../relay/relay.ts";
 import type { BackendSettings } from "../transceiver/backends/load-backend.ts";
 import type { CallDescription } from "../transceiver/session.ts";
 import type { CallAnswer, FragmentAnswer } from "../transceiver/transceiver.ts";
@@ -93,6 +93,8 @@ export type TransceiverCalls = {
   /** No text, because those of several processes become one. */
   metrics: { argument: undefined; reply: MetricFamilies };
   health: { argument: undefined; reply: Health };
+  /** No further calls; those that are on go on. */
+  drain: { argument: undefined; reply: undefined };
 };
 
 export type TransceiverEvents = {
@@ -127,6 +129,7 @@ export type RelayCalls = {
   setKeys: { argument: readonly FleetKey[]; reply: undefined };
   metrics: { argument: undefined; reply: string };
   health: { argument: undefined; reply: Health };
+  traffic: { argument: undefined; reply: RelayTraffic };
 };
 
 export type RelayEvents = Record<never, never>;

@@ -24,6 +24,7 @@ hostChild<RelayInit, RelayReady, RelayCalls, RelayEvents>("relay", async (init, 
         relay.setKeys(new KeyRing(fleetKeys));
         return undefined;
       },
+      traffic: () => relay.traffic(),
       metrics: () => relay.registry.metrics(),
       health: () =>
         relay.ready() ? { ok: true } : { ok: false, reason: "the relay does not forward, or no transceiver is live" },

@@ -10,6 +10,7 @@ import { EarshotError } from "../earshot-error.ts";
 import type { Ingress } from "../engine/engine.ts";
 import type { KeyRing } from "../keys/key-ring.ts";
 import { tellKeys } from "./child-keys.ts";
+import { waitUntilDrained } from "./drain.ts";
 import { childEntry } from "./entry.ts";
 import { Kept } from "./kept.ts";
 import type { ErrorMessage, RelayCalls, RelayEvents, RelayInit, RelayReady } from "./messages.ts";
@@ -21,6 +22,9 @@ import { healthReason, OPERATIONS_TIMEOUT_MS } from "./transceiver-front.ts";
  * begins with an empty one: its flows come back by the further rungs of recovery.
  */
 const FAILURES_UNTIL_FRESH = 3;
+
+/** Without a client's datagram for so long, the traffic has moved: voice comes every 20 ms, checks at least every 6 s. */
+const MOVED_MS = 7_000;
 
 export interface RelayFrontOptions {
   readonly config: Config<"start"> | Config<"relay">;
@@ -40,6 +44,7 @@ export class RelayFront {
   #kept: Kept | undefined;
   #ingresses: readonly Ingress[] | undefined;
   #failures = 0;
+  #draining = false;
 
   constructor(options: RelayFrontOptions) {
     this.#options = options;
@@ -83,6 +88,21 @@ export class RelayFront {
     return this.child.start();
   }
 
+  /** Not ready from now on, but forwarding: resolves when the traffic has moved elsewhere, or has had its time. */
+  async drain(seconds: number): Promise<void> {
+    this.#draining = true;
+    let before = -1;
+    let changedMs = performance.now();
+    const left = async () => {
+      const { flows, forwarded } = await this.child.ask("traffic", undefined, OPERATIONS_TIMEOUT_MS);
+      const now = performance.now();
+      if (forwarded !== before) changedMs = now;
+      before = forwarded;
+      return flows === 0 || now - changedMs >= MOVED_MS ? undefined : `${flows} flows`;
+    };
+    await waitUntilDrained({ left, seconds, logger: this.#options.logger });
+  }
+
   async stop(): Promise<void> {
     await this.child.stop();
     this.#kept?.close();
@@ -117,7 +137,8 @@ export class RelayFront {
   }
 
   /** Undefined while all is well. */
-  notReadyReason(): Promise<string | undefined> {
+  async notReadyReason(): Promise<string | undefined> {
+    if (this.#draining) return "the relay is draining";
     return healthReason(this.child.ask("health", undefined, OPERATIONS_TIMEOUT_MS));
   }
 

@@ -43,6 +43,10 @@ hostChild<TransceiverInit, TransceiverReady, TransceiverCalls, TransceiverEvents
           transceiver.setKeys(new KeyRing(fleetKeys));
           return undefined;
         },
+        drain: () => {
+          transceiver.drain();
+          return undefined;
+        },
         metrics: () => transceiver.registry.getMetricsAsJSON(),
         health: () => {
           const { ok, state } = transceiver.health();

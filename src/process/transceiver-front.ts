@@ -9,6 +9,7 @@ import { Calls } from "../signalling/calls.ts";
 import type { CallMaker } from "../signalling/open-calls.ts";
 import type { BackendSettings } from "../transceiver/backends/load-backend.ts";
 import { tellKeys } from "./child-keys.ts";
+import { waitUntilDrained } from "./drain.ts";
 import { childEntry } from "./entry.ts";
 import { mergeMetrics } from "./merged-metrics.ts";
 import type { TransceiverCalls, TransceiverEvents, TransceiverInit, TransceiverReady } from "./messages.ts";
@@ -55,6 +56,7 @@ export class TransceiverFront {
   readonly calls: Calls;
   readonly #options: TransceiverFrontOptions;
   readonly #members: readonly Member[];
+  #draining = false;
 
   constructor(options: TransceiverFrontOptions) {
     this.#options = options;
@@ -75,6 +77,14 @@ export class TransceiverFront {
   /** Resolves when all are ready; rejects with the error of the first that cannot be. */
   async start(): Promise<void> {
     await Promise.all(this.children.map((child) => child.start()));
+  }
+
+  /** No further calls; resolves when those that are on have ended, or have had their time. */
+  async drain(seconds: number): Promise<void> {
+    this.#draining = true;
+    await Promise.all(this.children.map(drainChild));
+    const left = async () => (this.calls.count === 0 ? undefined : `${this.calls.count} calls`);
+    await waitUntilDrained({ left, seconds, logger: this.#options.logger });
   }
 
   async stop(): Promise<void> {
@@ -133,6 +143,7 @@ export class TransceiverFront {
       onReady: ({ trunk }) => {
         member.trunk = trunk;
         tellKeys(child, keys(), logger);
+        if (this.#draining) void drainChild(child);
         this.#options.onReady();
       },
       onGone: () => this.calls.makerGone(member.maker),
@@ -141,6 +152,11 @@ export class TransceiverFront {
     const member: Member = { id, child, maker: makerOf(child), trunk: undefined };
     return member;
   }
+}
+
+/** One that is gone has no calls, and one that does not answer takes none. */
+async function drainChild(child: TransceiverChild): Promise<void> {
+  await child.ask("drain", undefined, OPERATIONS_TIMEOUT_MS).catch(() => {});
 }
 
 function makerOf(child: TransceiverChild): CallMaker {

@@ -7,6 +7,7 @@ import { performance } from "node:perf_hooks";
 import type { Logger } from "pino";
 import type { Registry } from "prom-client";
 import { EarshotError } from "../earshot-error.ts";
+import { WORKER_COUNTER } from "../engine/counters.ts";
 import {
   CONTROL_KIND,
   type ControlRecord,
@@ -69,6 +70,13 @@ export interface RelayOptions {
   readonly logger: Logger;
   /** What a keeper has for this relay and for those before and after it: who it is, its sockets, its flow table. */
   readonly kept?: RelayIdentity & { readonly memory: number; readonly lanes: readonly LaneDescriptors[] };
+}
+
+export interface RelayTraffic {
+  /** Assured ones. */
+  readonly flows: number;
+  /** Client datagrams, since the start. */
+  readonly forwarded: number;
 }
 
 export interface RedisSettings {
@@ -244,6 +252,13 @@ export class Relay {
   /** Whether it forwards and knows a transceiver that takes new sessions. */
   ready(): boolean {
     return this.#running && this.#directory.counts().live > 0;
+  }
+
+  /** What it forwards. */
+  traffic(): RelayTraffic {
+    const { flows, tentative } = this.#engine.flowCounts();
+    const forwarded = this.#engine.counters().reduce((sum, values) => sum + values[WORKER_COUNTER.up_forwarded]!, 0);
+    return { flows: flows - tentative, forwarded };
   }
 
   /** Takes what the workers could not place, for a bounded time; what is left waits for the next turn of the loop. */

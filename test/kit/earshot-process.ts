@@ -1,4 +1,4 @@
-/** Owns an `earshot` service as a child process, as an operator runs it: found by its banner, stopped by SIGTERM. */
+/** Owns an `earshot` service as a child process, as an operator runs it: found by its banner, stopped by SIGINT. */
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
@@ -97,6 +97,13 @@ export class EarshotProcess {
     await ended;
   }
 
+  /** How it ends, which something before has brought about. */
+  async ended(): Promise<{ code: number | null; signal: NodeJS.Signals | null }> {
+    const child = this.#child;
+    if (child.exitCode === null && child.signalCode === null) await once(child, "exit");
+    return { code: child.exitCode, signal: child.signalCode };
+  }
+
   /** Fails if it does not end by itself, with code 0. */
   async stop(): Promise<void> {
     const child = this.#child;
@@ -104,7 +111,8 @@ export class EarshotProcess {
       assert.fail(`it had ended before, with ${child.signalCode ?? `code ${child.exitCode}`}:\n${this.log}`);
     }
     const killer = setTimeout(() => child.kill("SIGKILL"), STOPPED_WITHIN_MS);
-    child.kill("SIGTERM");
+    // Not SIGTERM, which waits for calls that are on.
+    child.kill("SIGINT");
     const [code, signal] = await once(child, "exit");
     clearTimeout(killer);
     assert.deepEqual({ code, signal }, { code: 0, signal: null }, this.log);
