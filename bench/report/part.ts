@@ -90,11 +90,13 @@ export async function runPart(part: Part, measure: (report: Report, run: PartRun
     tables: report.tables,
     missing: report.allMissing,
   };
-  const file = writeResult(out, result);
-  console.log(`${resultText(result)}\n\nwritten to ${path.relative(process.cwd(), file)}`);
+  const file = writeResult(out ?? (smoke ? SMOKE_FOLDER : RESULTS_FOLDER), result);
+  console.log(resultText(result));
+  // Whoever has named a folder may move the result from there.
+  if (out === undefined) console.log(`\nwritten to ${path.relative(process.cwd(), file)}`);
 }
 
-function readOptions({ options: own = {} }: Part): PartRun & { readonly out: string } {
+function readOptions({ options: own = {} }: Part): PartRun & { readonly out: string | undefined } {
   const { values } = parseArgs({
     options: {
       smoke: { type: "boolean", default: false },
@@ -105,7 +107,7 @@ function readOptions({ options: own = {} }: Part): PartRun & { readonly out: str
     },
   });
   const { smoke, out, ...options } = values as { smoke: boolean; out?: string } & Record<string, string>;
-  return { smoke, out: out ?? (smoke ? SMOKE_FOLDER : RESULTS_FOLDER), options };
+  return { smoke, out, options };
 }
 
 /** What measures the same again; where the result goes is not part of it. */
