@@ -44,6 +44,7 @@ const engine = new NativeEngine({
   lanes: 1,
   workers: 1,
   cpus: [],
+  gatherUs: 0,
   relayId: 1,
   epoch: EPOCH,
   cluster: CLUSTER,

@@ -65,6 +65,7 @@ async function open(options: RelayHostOptions, trunkPort: number): Promise<Relay
     lanes: workers,
     workers,
     cpus,
+    gatherUs: 50,
     keys: new KeyRing([{ id: options.key.id, secret: Buffer.from(options.key.secret, "base64"), signs: true }]),
     cluster,
     flowCapacity,

@@ -104,7 +104,7 @@ class Lookups {
     uint64_t hashes[kBatch];
     for (unsigned i = 0; i < kBatch; i++) {
       hashes[i] = table_->hash_path(batch[i]);
-      table_->prefetch(hashes[i]);
+      table_->prefetch_buckets(hashes[i]);
     }
     for (unsigned i = 0; i < kBatch; i++) keep(table_->find(batch[i], hashes[i]));
   }

@@ -35,6 +35,7 @@ const engine = new JsEngine({
   lanes: 1,
   workers: 1,
   cpus: [],
+  gatherUs: 0,
   relayId: 1,
   epoch: EPOCH,
   cluster: 1,

@@ -2,7 +2,7 @@
 // the control plane and with every flow installed from the start. It speaks to its starter as
 // bench/forwarders/classical.cc does.
 //
-//   earshot_native --upstream-port P --client-port C --flows N [--upstreams 1] [--workers 1]
+//   earshot_native --upstream-port P --client-port C --flows N [--upstreams 1] [--workers 1] [--gather-us 50]
 //                  [--receive-buffer-bytes 268435456]
 //
 // Its first line of output is {"port":N,"bytesPerFlow":N,"trunkPorts":[N],"trunkDown":"hex"}. For each line of input it
@@ -64,6 +64,7 @@ int run(load::Options& in) {
   EngineOptions options;
   options.workers = options.lanes = static_cast<unsigned>(in.number("workers", 1, 1, 64));
   options.receive_buffer_bytes = static_cast<int>(in.number("receive-buffer-bytes", 256u << 20, 4096, 1u << 30));
+  options.gather_us = static_cast<unsigned>(in.number("gather-us", 50, 0, 1000));
   in.done();
   options.ingresses.push_back({pps::kIngress, loopback(0)});
   options.trunk = loopback(0);

@@ -125,6 +125,7 @@ EngineOptions read_options(const Napi::Object& in) {
   options.flows.capacity = uint_in(in.Get("flowCapacity"), 1, (1u << 24) - 2, "flowCapacity");
   options.flows.tentative_quota = uint_in(in.Get("tentativeQuota"), 1, 1u << 24, "tentativeQuota");
   options.cpus = cpus_in(in.Get("cpus"));
+  options.gather_us = uint_in(in.Get("gatherUs"), 0, 1000, "gatherUs");
   return options;
 }
 
@@ -213,6 +214,7 @@ class NativeEngine : public Napi::ObjectWrap<NativeEngine> {
                            InstanceMethod<&NativeEngine::flow>("flow"),
                            InstanceMethod<&NativeEngine::flow_counts>("flowCounts"),
                            InstanceMethod<&NativeEngine::counters>("counters"),
+                           InstanceMethod<&NativeEngine::receive_buffer_bytes>("receiveBufferBytes"),
                            InstanceMethod<&NativeEngine::kernel_drops>("kernelDrops"),
                            StaticValue("recordBytes", Napi::Number::New(env, kRecordBytes)),
                        });
@@ -395,6 +397,14 @@ class NativeEngine : public Napi::ObjectWrap<NativeEngine> {
       for (unsigned c = 0; c < kCounters; c++) values[c] = static_cast<double>(all[w][c]);
       out.Set(w, values);
     }
+    return out;
+  }
+
+  Napi::Value receive_buffer_bytes(const Napi::CallbackInfo&) {
+    const GrantedBuffers granted = engine_->granted_buffers();
+    Napi::Object out = Napi::Object::New(env_);
+    out.Set("public", granted.least_public);
+    out.Set("trunk", granted.least_trunk);
     return out;
   }
 

@@ -13,6 +13,13 @@ inline constexpr unsigned kBatch = 256;
 // truncated.
 inline constexpr size_t kBufferBytes = 2048;
 
+// Datagrams per second above which a worker whose last batch was not full gathers before it reads again. Below it the
+// packing would save less CPU than is there to be saved, and every wait is somebody's delay.
+inline constexpr uint64_t kGatherAbovePerSecond = 50'000;
+
+// How long a worker counts datagrams before it takes the rate to have changed, in ms: a few ticks of the coarse clock.
+inline constexpr uint64_t kRateWindowMs = 20;
+
 // UDP payload at which a trunk datagram is closed: fits 1,500-byte links under the usual overlays without fragments.
 inline constexpr size_t kTrunkMaxBytes = 1400;
 

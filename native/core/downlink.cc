@@ -7,7 +7,7 @@
 namespace earshot {
 
 void Worker::receive_trunk(Lane& lane) {
-  const unsigned got = receiver_.receive(lane.sockets.trunk.get());
+  const unsigned got = read(lane.sockets.trunk.get());
   if (got == 0) return;
   lane.senders.follow(shared_.directory);
   counters_.add(Counter::down_received, got);

@@ -1,6 +1,9 @@
 #include "engine.h"
 
+#include <algorithm>
 #include <utility>
+
+#include "cpus.h"
 
 namespace earshot {
 
@@ -21,7 +24,11 @@ Failure Engine::take_lanes() {
   if (failure.error != 0) return failure;
   options_.ingresses = std::move(taken.ingresses);
   warnings_ = std::move(taken.warnings);
+  granted_ = earshot::granted_buffers(taken.lanes[0]);
   for (LaneSockets& sockets : taken.lanes) {
+    const GrantedBuffers granted = earshot::granted_buffers(sockets);
+    granted_.least_public = std::min(granted_.least_public, granted.least_public);
+    granted_.least_trunk = std::min(granted_.least_trunk, granted.least_trunk);
     trunk_ports_.push_back(sockets.trunk_port);
     const auto number = static_cast<uint32_t>(lanes_.size() + 1);
     lanes_.push_back(std::make_unique<Lane>(
@@ -66,18 +73,24 @@ Failure Engine::start_workers(unsigned count, const std::vector<int>& cpus) {
     workers_.push_back(std::make_unique<Worker>(work_of(number, count), options_.ingresses, shared_));
   }
   for (unsigned w = 0; w < count; w++) {
-    const int cpu = w < cpus.size() ? cpus[w] : -1;
+    int cpu = w < cpus.size() ? cpus[w] : -1;
+    if (cpu >= 0 && !may_use(cpu)) {
+      warn_not_pinned(w + 1, cpu);
+      cpu = -1;
+    }
     bool pinned = false;
     if (const int error = workers_[w]->start(cpu, pinned)) {
       stop_workers();
       return {error, "worker thread"};
     }
-    if (cpu >= 0 && !pinned) {
-      warnings_.push_back("worker " + std::to_string(w + 1) + " could not be pinned to CPU " + std::to_string(cpu) +
-                          ": not among the CPUs that this process may use");
-    }
+    if (cpu >= 0 && !pinned) warn_not_pinned(w + 1, cpu);
   }
   return {};
+}
+
+void Engine::warn_not_pinned(unsigned worker, int cpu) {
+  warnings_.push_back("worker " + std::to_string(worker) + " is not pinned to CPU " + std::to_string(cpu) +
+                      ", which this process may not use: its cpuset has " + cpu_list(allowed_cpus()));
 }
 
 void Engine::stop_workers() {
@@ -86,7 +99,7 @@ void Engine::stop_workers() {
 }
 
 Worker::Work Engine::work_of(unsigned number, unsigned workers) const {
-  Worker::Work work{number, desks_[number - 1].get(), {}, {}};
+  Worker::Work work{number, desks_[number - 1].get(), {}, {}, options_.gather_us};
   for (size_t l = number - 1; l < lanes_.size(); l += workers) work.lanes.push_back(lanes_[l].get());
   for (size_t d = number - 1; d < desks_.size(); d += workers) work.offers.push_back(&desks_[d]->offers);
   return work;

@@ -25,6 +25,7 @@ struct EngineOptions {
   FlowTable::Options flows{};
   int memfd = -1;  // of the keeper, or -1: flows end with this process
   int receive_buffer_bytes = 0;
+  unsigned gather_us = 0;  // 0 = off
 };
 
 class Engine {
@@ -78,6 +79,7 @@ class Engine {
 
   // Of every worker number that ever was. Stay readable after stop().
   std::vector<std::vector<uint64_t>> counters() const;
+  GrantedBuffers granted_buffers() const { return granted_; }
   uint64_t public_kernel_drops() const;
   uint64_t trunk_kernel_drops() const;
 
@@ -85,6 +87,7 @@ class Engine {
   Failure take_lanes();
   Failure start_workers(unsigned count, const std::vector<int>& cpus);
   void stop_workers();
+  void warn_not_pinned(unsigned worker, int cpu);
   // Of what is dealt out by turns, lanes and desks: worker 1 has the first, the (workers + 1)th and so on.
   Worker::Work work_of(unsigned number, unsigned workers) const;
 
@@ -98,6 +101,7 @@ class Engine {
   size_t next_desk_ = 0;
   std::vector<uint16_t> trunk_ports_;
   std::vector<std::string> warnings_;
+  GrantedBuffers granted_;
   uint64_t last_public_drops_ = 0;
   uint64_t last_trunk_drops_ = 0;
 };

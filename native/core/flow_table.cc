@@ -126,9 +126,20 @@ FlowTable::Bucket& FlowTable::bucket(uint64_t hash, int choice) const {
   return buckets_[second != first ? second : first ^ 1];
 }
 
-void FlowTable::prefetch(uint64_t hash) const {
+void FlowTable::prefetch_buckets(uint64_t hash) const {
   __builtin_prefetch(&bucket(hash, 0));
   __builtin_prefetch(&bucket(hash, 1));
+}
+
+void FlowTable::prefetch_flow(uint64_t hash) const {
+  const uint32_t fingerprint = static_cast<uint32_t>(hash >> 56);
+  for (int choice = 0; choice < 2; choice++) {
+    for (const auto& cell : bucket(hash, choice).cells) {
+      const uint32_t value = cell.load(std::memory_order_relaxed);
+      if (value == 0 || value >> 24 != fingerprint) continue;
+      return __builtin_prefetch(&flows_[value & kIndexMask]);
+    }
+  }
 }
 
 std::atomic<uint32_t>* FlowTable::find_cell(const Path& path, uint64_t hash) const {

@@ -74,7 +74,9 @@ class FlowTable {
   }
 
   // ---- workers, between Quiescence::begin and end -----------------------------------------------------------------
-  void prefetch(uint64_t hash) const;
+  // For a batch: the buckets of all of it first, then the flows, whose places the buckets tell.
+  void prefetch_buckets(uint64_t hash) const;
+  void prefetch_flow(uint64_t hash) const;
   Flow* find(const Path& path, uint64_t hash) const;
   // The owner has answered with a Binding success: from now on its media may pass.
   void assure(Flow* flow, uint64_t hash, Tick now);

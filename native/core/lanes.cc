@@ -3,6 +3,7 @@
 #include <fcntl.h>
 
 #include <algorithm>
+#include <climits>
 #include <cstring>
 #include <utility>
 
@@ -60,15 +61,23 @@ Failure adopt(int fd, const Endpoint& expected, const std::string& about, Fd& ou
 void warn_of_short_buffers(int wanted, Lanes& lanes) {
   int least = wanted;
   for (const LaneSockets& lane : lanes.lanes) {
-    least = std::min(least, granted_receive_buffer(lane.trunk.get()));
-    for (const Fd& fd : lane.publics) least = std::min(least, granted_receive_buffer(fd.get()));
+    const GrantedBuffers granted = granted_buffers(lane);
+    least = std::min({least, granted.least_public, granted.least_trunk});
   }
   if (least >= wanted) return;
   lanes.warnings.push_back("receive buffers are " + std::to_string(least) + " bytes instead of " +
-                           std::to_string(wanted) + ": raise net.core.rmem_max or add CAP_NET_ADMIN");
+                           std::to_string(wanted) + ": set net.core.rmem_max to at least that (sysctl -w " +
+                           "net.core.rmem_max=" + std::to_string(wanted) + "), or add CAP_NET_ADMIN");
 }
 
 }  // namespace
+
+GrantedBuffers granted_buffers(const LaneSockets& lane) {
+  GrantedBuffers granted{INT_MAX, granted_receive_buffer(lane.trunk.get())};
+  for (const Fd& fd : lane.publics)
+    granted.least_public = std::min(granted.least_public, granted_receive_buffer(fd.get()));
+  return granted;
+}
 
 Failure open_lanes(const LaneOptions& options, Lanes& out) {
   Lanes opened;
@@ -103,7 +112,6 @@ Failure adopt_lanes(const LaneOptions& options, const std::vector<LaneDescriptor
     if (Failure failure = adopt(from.trunk, any_port, "trunk", lane.trunk, local); failure.error != 0) return failure;
     lane.trunk_port = local.port();
   }
-  warn_of_short_buffers(options.receive_buffer_bytes, adopted);
   out = std::move(adopted);
   return {};
 }

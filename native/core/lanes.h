@@ -44,6 +44,13 @@ struct Lanes {
   std::vector<std::string> warnings;
 };
 
+// Receive buffers in bytes as they were asked for; 0 without lanes.
+struct GrantedBuffers {
+  int least_public = 0;
+  int least_trunk = 0;
+};
+GrantedBuffers granted_buffers(const LaneSockets& lane);
+
 // Why something could not start: an errno, and what it was about.
 struct Failure {
   int error = 0;
@@ -54,7 +61,7 @@ struct Failure {
 Failure open_lanes(const LaneOptions& options, Lanes& out);
 
 // Duplicates descriptors that are open and bound already; the caller's stay open. Fails with EINVAL where they are not
-// what `options` describes. The receive buffers stay as they are.
+// what `options` describes. The receive buffers stay as they are: who has opened them has said whether they are short.
 Failure adopt_lanes(const LaneOptions& options, const std::vector<LaneDescriptors>& descriptors, Lanes& out);
 
 }  // namespace earshot

@@ -7,7 +7,7 @@
 namespace earshot {
 
 void Worker::receive_public(int fd, const Public& from) {
-  const unsigned got = receiver_.receive(fd);
+  const unsigned got = read(fd);
   if (got == 0) return;
   counters_.add(Counter::up_received, got);
   for (unsigned i = 0; i < got; i++) {
@@ -16,8 +16,9 @@ void Worker::receive_public(int fd, const Public& from) {
     datagram.length = receiver_.length(i);
     datagram.path = path_of(receiver_.source(i), from.ingress);
     datagram.hash = shared_.flows.hash_path(datagram.path);
-    shared_.flows.prefetch(datagram.hash);
+    shared_.flows.prefetch_buckets(datagram.hash);
   }
+  for (unsigned i = 0; i < got; i++) shared_.flows.prefetch_flow(batch_[i].hash);
   for (unsigned i = 0; i < got; i++) uplink(batch_[i], from.loopback, receiver_.truncated(i));
 }
 

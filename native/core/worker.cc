@@ -3,6 +3,8 @@
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/prctl.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -97,11 +99,14 @@ int Worker::watch(int fd, uint32_t what) {
 
 void Worker::run() {
   epoll_event events[kEvents];
+  // The kernel rounds sleeps up by this much: 50 us unless told otherwise, which would double the gathering.
+  prctl(PR_SET_TIMERSLACK, 1000);
   begin_batch();
   receive_offers();  // what earlier workers have left
   trunk_sender_.flush();
   end_batch();
   while (!stopping_.load(std::memory_order_acquire)) {
+    if (gather_.wanted()) gather();
     const int ready = epoll_wait(epoll_.get(), events, kEvents, -1);
     begin_batch();
     for (int i = 0; i < ready; i++) {
@@ -118,6 +123,13 @@ void Worker::run() {
   }
 }
 
+// Outside of any batch: nobody waits for it meanwhile.
+void Worker::gather() const {
+  if (work_.gather_us == 0) return;
+  const timespec time{0, static_cast<long>(work_.gather_us) * 1000};
+  clock_nanosleep(CLOCK_MONOTONIC, 0, &time, nullptr);
+}
+
 void Worker::begin_batch() {
   shared_.quiescence.begin(work_.number - 1);
   now_ = shared_.now();
@@ -131,6 +143,17 @@ void Worker::receive(const Source& source) {
   receive_public(lane->sockets.publics[which].get(), publics_[which]);
 }
 
-void Worker::end_batch() { shared_.quiescence.end(work_.number - 1); }
+// Into receiver_. Returns how many came.
+unsigned Worker::read(int fd) {
+  const unsigned got = receiver_.receive(fd);
+  taken_ += got;
+  full_ |= got == kBatch;
+  return got;
+}
+
+void Worker::end_batch() {
+  shared_.quiescence.end(work_.number - 1);
+  gather_.took(std::exchange(taken_, 0), std::exchange(full_, false), Shared::coarse_ms());
+}
 
 }  // namespace earshot

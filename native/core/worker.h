@@ -17,6 +17,7 @@
 
 #include "client_sender.h"
 #include "counters.h"
+#include "gather.h"
 #include "lanes.h"
 #include "queue.h"
 #include "receiver.h"
@@ -51,6 +52,7 @@ class Worker {
     Desk* desk;
     std::vector<Lane*> lanes;    // at least one; the first is the one that it sends from
     std::vector<Queue*> offers;  // its desk's, and those of desks whose workers are gone
+    unsigned gather_us;          // how long it waits where Gather says so; 0 = never
   };
 
   Worker(Work work, const std::vector<Ingress>& ingresses, Shared& shared);
@@ -90,6 +92,8 @@ class Worker {
   void begin_batch();
   void receive(const Source& source);
   void end_batch();
+  unsigned read(int fd);
+  void gather() const;
 
   // uplink.cc
   void receive_public(int fd, const Public& from);
@@ -123,10 +127,13 @@ class Worker {
   Receiver receiver_;
   std::unique_ptr<Datagram[]> batch_;
   TrunkSender trunk_sender_;
+  Gather gather_;
   UnknownPaths unknown_paths_;
 
   const KeySet* keys_ = nullptr;  // of this batch
   Tick now_ = 0;                  // of this batch
+  unsigned taken_ = 0;            // in this batch
+  bool full_ = false;             // whether this batch has left something unread
 
   std::atomic<bool> stopping_{false};
   bool started_ = false;

@@ -1,11 +1,19 @@
 /**
  * Settings that are each valid and do not go together. Reads parsed settings; the one thing it changes is a default
- * that has to follow another setting (`workers`, `lanes`).
+ * that has to follow another setting (`workers`, `lanes`, `receiveBuffer`).
  */
 import { EarshotError } from "../earshot-error.ts";
 import { type AddressPort, addressFamily, formatAddressPort, isLoopback } from "./address-port.ts";
 import type { Origin } from "./load.ts";
-import { type Command, fieldOf, flagOf, type Key, type Machine } from "./schema.ts";
+import {
+  type Command,
+  fieldOf,
+  flagOf,
+  type Key,
+  LEAST_RECEIVE_BUFFER,
+  MOST_RECEIVE_BUFFER,
+  QUEUED_PACKET_BYTES,
+} from "./schema.ts";
 
 const MAX_PORT = 65535;
 const MAX_ID = 4294967295;
@@ -17,6 +25,9 @@ interface RelaySettings {
   readonly engine: "native" | "js";
   workers: number;
   lanes: number;
+  receiveBuffer: number;
+  readonly lanePackets: number;
+  readonly gapMs: number;
   readonly cpus: readonly number[];
   readonly trunk: AddressPort;
   readonly directory: readonly (AddressPort & { readonly id: number })[];
@@ -34,7 +45,7 @@ interface BackendChoice {
   readonly backendModule: string | undefined;
 }
 
-export function checkTogether(command: Command, settings: Settings, origins: Origins, machine: Machine): void {
+export function checkTogether(command: Command, settings: Settings, origins: Origins): void {
   if (command !== "start" && settings.keys === undefined) {
     throw new EarshotError(
       "CONFIG_KEYS_REQUIRED",
@@ -54,7 +65,8 @@ export function checkTogether(command: Command, settings: Settings, origins: Ori
   }
   if (command === "transceiver") return;
   const relay = settings as unknown as RelaySettings;
-  checkWorkers(relay, origins, machine);
+  checkWorkers(relay, origins);
+  sizeReceiveBuffer(relay, origins);
   checkLanes(relay, origins);
   checkTrunkPorts(relay);
   if (command === "relay") checkDirectory(relay);
@@ -105,7 +117,7 @@ function checkTrunkPorts({ trunk, lanes }: RelaySettings): void {
   );
 }
 
-function checkWorkers(relay: RelaySettings, origins: Origins, machine: Machine): void {
+function checkWorkers(relay: RelaySettings, origins: Origins): void {
   const given = origins.workers?.kind !== "default";
   const workers = origins.workers?.name;
   if (relay.engine === "js") {
@@ -116,18 +128,18 @@ function checkWorkers(relay: RelaySettings, origins: Origins, machine: Machine):
     return;
   }
   if (relay.cpus.length === 0) return;
-  const missing = relay.cpus.filter((cpu) => machine.allowedCpus?.includes(cpu) === false);
-  if (missing.length > 0) {
-    conflict(
-      `${origins.cpus?.name} names CPU ${missing.join(", ")}, but this process may use ${machine.allowedCpus?.join(", ")}. Choose among those`,
-    );
-  }
   if (given && relay.workers !== relay.cpus.length) {
     conflict(
       `${workers} is ${relay.workers}, but ${origins.cpus?.name} names ${relay.cpus.length}. Give one CPU for each worker`,
     );
   }
   relay.workers = relay.cpus.length;
+}
+
+function sizeReceiveBuffer(relay: RelaySettings, origins: Origins): void {
+  if (origins.receiveBuffer?.kind !== "default") return;
+  const bytes = Math.ceil((relay.lanePackets * relay.gapMs * QUEUED_PACKET_BYTES) / 1000);
+  relay.receiveBuffer = Math.min(MOST_RECEIVE_BUFFER, Math.max(LEAST_RECEIVE_BUFFER, bytes));
 }
 
 function checkLanes(relay: RelaySettings, origins: Origins): void {

@@ -65,7 +65,7 @@ export function loadConfig<C extends Command>(command: C, sources: Sources): Con
     settings[key] = checked(key, raw);
     origins[key] = raw.origin;
   }
-  checkTogether(command, settings, origins, machine);
+  checkTogether(command, settings, origins);
   return deepFreeze(settings) as Config<C>;
 }
 

@@ -35,8 +35,6 @@ export type Command = (typeof COMMANDS)[number];
 export interface Machine {
   /** CPUs that this process may use at once. */
   readonly parallelism: number;
-  /** Their numbers, where the system tells. */
-  readonly allowedCpus: readonly number[] | undefined;
 }
 
 export interface Default {
@@ -70,6 +68,16 @@ export interface Field<C extends Command = Command, S extends z.ZodType = z.ZodT
 const field = <const C extends Command, S extends z.ZodType>(definition: Field<C, S>): Field<C, S> => definition;
 const fixed = (value: string | number, text = String(value)): Default => ({ text, value: () => value });
 const unset = (text: string): Default => ({ text, value: () => undefined });
+
+export const LEAST_RECEIVE_BUFFER = 65_536;
+export const MOST_RECEIVE_BUFFER = 1_073_741_824;
+/** What a voice packet takes of a receive buffer while it waits: measured, and the same up to about 130 bytes. */
+export const QUEUED_PACKET_BYTES = 832;
+/** Follows lanePackets and gapMs (conflicts.ts). The least that is valid stands in until then. */
+const unsetBuffer: Default = {
+  text: `lanePackets x gapMs x ${QUEUED_PACKET_BYTES} bytes, which is 4,160,000`,
+  value: () => LEAST_RECEIVE_BUFFER,
+};
 
 const everywhere = ["start", "relay", "transceiver"] as const;
 const withRelay = ["start", "relay"] as const;
@@ -148,13 +156,24 @@ export const FIELDS = {
     example: "4",
     schema: integer(1, 255),
   }),
+  gatherUs: field({
+    group: "Relay",
+    commands: withRelay,
+    placeholder: "N",
+    unit: "us",
+    default: fixed(50),
+    off: "0",
+    help: "how long a worker of the native engine with more than 50,000 packets/s waits before it reads again, so that packets share trunk datagrams",
+    example: "50",
+    schema: integer(0, 1000),
+  }),
   cpus: field({
     group: "Relay",
     commands: withRelay,
     placeholder: "LIST",
     default: fixed("off"),
     off: "off",
-    help: "pin each worker to one of these CPUs, one CPU for each worker",
+    help: "pin each worker to one of these CPUs, one CPU for each worker; a CPU that this process may not use is warned of, and its worker not pinned",
     example: "1,2",
     schema: cpuList,
   }),
@@ -188,15 +207,35 @@ export const FIELDS = {
     example: "1000",
     schema: integer(1, 1000000),
   }),
+  lanePackets: field({
+    group: "Relay",
+    commands: withRelay,
+    placeholder: "N",
+    unit: "packets/s",
+    default: fixed(20000),
+    help: "most packets that a lane is expected to get; with gapMs it sizes the receive buffers",
+    example: "20000",
+    schema: integer(100, 2000000),
+  }),
+  gapMs: field({
+    group: "Relay",
+    commands: withRelay,
+    placeholder: "N",
+    unit: "ms",
+    default: fixed(250),
+    help: "longest time without a worker that the receive buffers are to bridge, such as while a process takes over from another",
+    example: "250",
+    schema: integer(1, 10000),
+  }),
   receiveBuffer: field({
     group: "Relay",
     commands: withRelay,
     placeholder: "BYTES",
     unit: "bytes for each socket",
-    default: fixed("4MiB"),
-    help: "receive buffer asked of the kernel; a queued voice packet takes 832 bytes of it",
+    default: unsetBuffer,
+    help: "receive buffer asked of the kernel, which doubles it for its own bookkeeping",
     example: "4MiB",
-    schema: bytes(65536, 1073741824),
+    schema: bytes(LEAST_RECEIVE_BUFFER, MOST_RECEIVE_BUFFER),
   }),
   ingressId: field({
     group: "Relay",

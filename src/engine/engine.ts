@@ -38,6 +38,11 @@ export interface EngineOptions {
   readonly workers: number;
   /** CPU number for each worker, or none to leave them unpinned. */
   readonly cpus: readonly number[];
+  /**
+   * How long a worker above 50,000 packets/s whose last batch was not full waits before it reads again, us; 0 = never. The js
+   * engine never waits.
+   */
+  readonly gatherUs: number;
   /** 24 bits; lane l is sender `relayId << 8 | l`. */
   readonly relayId: number;
   /** Start time of this relay in ms since 1970; its low 32 bits are never 0. */
@@ -201,6 +206,8 @@ export interface Engine {
   flowCounts(): FlowCounts;
   /** Counters in the order of WORKER_COUNTERS, one array for each worker number that ever was; never reset. */
   counters(): readonly Float64Array[];
+  /** What the kernel granted, in bytes as asked for: the least of the public sockets, and of the trunk's. 0 before `start`. */
+  receiveBufferBytes(): { readonly public: number; readonly trunk: number };
   /** Datagrams dropped by the kernel for want of buffer: public sockets, trunk sockets. */
   kernelDrops(): { readonly public: number; readonly trunk: number } | undefined;
 }

@@ -110,6 +110,7 @@ export interface RelayInit extends CommonInit {
   readonly lanes: number;
   readonly workers: number;
   readonly cpus: readonly number[];
+  readonly gatherUs: number;
   readonly flowCapacity: number;
   readonly newFlowRates: NewFlowRates;
   readonly receiveBufferBytes: number;

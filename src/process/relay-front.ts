@@ -155,6 +155,7 @@ export class RelayFront {
       lanes: config.lanes,
       workers: config.workers,
       cpus: config.cpus,
+      gatherUs: config.gatherUs,
       flowCapacity: config.flowCapacity,
       newFlowRates: { total: config.newFlows, perPrefix: config.newFlowsPerPrefix },
       receiveBufferBytes: config.receiveBuffer,

@@ -55,6 +55,17 @@ export function relayRegistry({ engine, counters, keys, transceivers }: RelayMet
     },
   });
   new Gauge({
+    name: "earshot_relay_receive_buffer_bytes",
+    help: "receive buffer that the kernel granted, the least of all sockets of that kind; less than the setting receiveBuffer where net.core.rmem_max is lower",
+    labelNames: ["socket"],
+    registers,
+    collect() {
+      const granted = engine.receiveBufferBytes();
+      this.set({ socket: "public" }, granted.public);
+      this.set({ socket: "trunk" }, granted.trunk);
+    },
+  });
+  new Gauge({
     name: "earshot_relay_held",
     help: "binding requests on their way to the control plane or back",
     registers,

@@ -28,6 +28,7 @@ import { type AdmissionOptions, admitMiss } from "./admission.ts";
 import { Budgets } from "./budgets.ts";
 import { ControlCounters } from "./control-counters.ts";
 import { ControlPort } from "./control-port.ts";
+import { quotaWarning } from "./cpu-quota.ts";
 import { Directory, type DirectoryEntry } from "./directory.ts";
 import { type RelayIdentity, relayIdentity } from "./identity.ts";
 import { KeyedHash } from "./keyed-hash.ts";
@@ -58,6 +59,8 @@ export interface RelayOptions {
   readonly workers: number;
   /** CPU number for each worker, or none to leave them unpinned. */
   readonly cpus: readonly number[];
+  /** How long a busy worker gathers packets for shared trunk datagrams, us; 0 = never. */
+  readonly gatherUs: number;
   readonly keys: KeyRing;
   readonly cluster: number;
   /** Flows that the table holds. */
@@ -200,6 +203,8 @@ export class Relay {
     }
     this.#trunkEnds.setRelay(this.#trunkAddress, [this.#controlPort.port, ...this.#engine.trunkPorts]);
     for (const warning of this.#engine.warnings) this.#logger.warn(warning);
+    const quota = quotaWarning(this.#engine.workers);
+    if (quota !== undefined) this.#logger.warn(quota);
     this.#goOn(this.#engine.takenOver);
     this.#timer = setInterval(() => {
       this.#engine.expire();
@@ -340,6 +345,7 @@ function makeEngine(options: RelayOptions, identity: { relayId: number; epoch: b
     lanes: options.lanes,
     workers: options.workers,
     cpus: options.cpus,
+    gatherUs: options.gatherUs,
     cluster: options.cluster,
     flowCapacity: options.flowCapacity,
     tentativeQuota: Math.max(1, Math.floor(options.flowCapacity * TENTATIVE_SHARE)),

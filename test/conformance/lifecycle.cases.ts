@@ -54,6 +54,8 @@ export function lifecycleCases(make: MakeEngine): void {
       assert.deepEqual(named(totals(engine)), {});
       assert.deepEqual(engine.flowCounts(), { flows: 0, tentative: 0, capacity: 4_096 });
       assert.equal(engine.takeControl(10).length, 0);
+      const granted = engine.receiveBufferBytes();
+      assert.ok(granted.public > 0 && granted.trunk > 0, JSON.stringify(granted));
       assert.deepEqual(engine.kernelDrops(), engine.capabilities.kernelDrops ? { public: 0, trunk: 0 } : undefined);
     }));
 

@@ -40,6 +40,7 @@ for (const engine of ["js", "native"] as const) {
       lanes: 1,
       workers: 1,
       cpus: [],
+      gatherUs: 0,
       keys,
       cluster: CLUSTER,
       flowCapacity: 1024,

@@ -32,6 +32,7 @@ export function engineOptions(overrides: Partial<EngineOptions> = {}): EngineOpt
     lanes: overrides.workers ?? 1,
     workers: 1,
     cpus: [],
+    gatherUs: 0,
     relayId: RELAY_ID,
     epoch: RELAY_EPOCH,
     cluster: CLUSTER,

@@ -48,6 +48,7 @@ export class RelaysBehindVip {
       lanes: 1,
       workers: 1,
       cpus: [],
+      gatherUs: 0,
       keys: this.keys,
       cluster: CLUSTER,
       flowCapacity: 1_024,

@@ -41,6 +41,7 @@ export class System {
       lanes: 1,
       workers: 1,
       cpus: [],
+      gatherUs: 0,
       keys: this.keys,
       cluster: CLUSTER,
       flowCapacity: 1_024,

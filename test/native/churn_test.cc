@@ -71,7 +71,8 @@ struct Table {
         const uint32_t n = random.below(kPaths);
         const Path path = path_number(n);
         const uint64_t hash = flows.hash_path(path);
-        flows.prefetch(hash);
+        flows.prefetch_buckets(hash);
+        flows.prefetch_flow(hash);
         Flow* flow = flows.find(path, hash);
         if (flow == nullptr) continue;
         held.push_back({flow, n});

@@ -1,6 +1,8 @@
 // The engine end to end over loopback, without Node. Under churn it is tested in engine_churn_test.cc.
 #include "engine.h"
 
+#include <sched.h>
+
 #include <atomic>
 
 #include "loopback.h"
@@ -65,4 +67,29 @@ TEST("a port that is served already is refused, although SO_REUSEPORT would allo
   second.set_keys(keys());
   CHECK_EQUAL(second.start().error, EADDRINUSE);
   CHECK(!second.running());
+}
+
+TEST("a worker that cannot be pinned is warned of, and forwards all the same") {
+  EngineOptions pinned = options(1);
+  pinned.cpus = {CPU_SETSIZE - 1};
+  Engine engine(
+      pinned, [](void*) {}, nullptr);
+  engine.set_keys(keys());
+  CHECK_EQUAL(engine.start().error, 0);
+  CHECK_EQUAL(engine.warnings().size(), 1u);
+  CHECK(engine.warnings()[0].starts_with("worker 1 is not pinned to CPU 1023, which this process may not use: "));
+  Peer client;
+  const uint8_t rtp[] = {0x80, 111, 0, 1};
+  client.send(engine.ingresses()[0].endpoint, rtp, sizeof rtp);
+  CHECK(within_two_seconds([&] { return total(engine, Counter::up_drop_no_flow) == 1; }));
+}
+
+TEST("what the kernel granted of the receive buffers can be read") {
+  Engine engine(
+      options(1, 2), [](void*) {}, nullptr);
+  engine.set_keys(keys());
+  CHECK_EQUAL(engine.granted_buffers().least_public, 0);
+  CHECK_EQUAL(engine.start().error, 0);
+  CHECK_EQUAL(engine.granted_buffers().least_public, options(1).receive_buffer_bytes);
+  CHECK_EQUAL(engine.granted_buffers().least_trunk, options(1).receive_buffer_bytes);
 }

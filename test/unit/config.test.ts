@@ -5,7 +5,7 @@ import { loadConfig, type Sources } from "../../src/config/load.ts";
 import type { Command, Config } from "../../src/config/schema.ts";
 import { EarshotError } from "../../src/earshot-error.ts";
 
-const machine = { parallelism: 4, allowedCpus: [0, 1, 2, 3] };
+const machine = { parallelism: 4 };
 
 function load<C extends Command>(command: C, sources: Partial<Sources> & { file?: string } = {}): Config<C> {
   const { file, ...rest } = sources;
@@ -35,10 +35,13 @@ describe("defaults", () => {
       workers: 3,
       lanes: 4,
       cpus: [],
+      gatherUs: 50,
       flowCapacity: 65536,
       newFlows: 20000,
       newFlowsPerPrefix: 1000,
-      receiveBuffer: 4 * 1024 * 1024,
+      lanePackets: 20_000,
+      gapMs: 250,
+      receiveBuffer: 4_160_000,
       redis: undefined,
       redisPrefix: "earshot:",
       ingressId: 1,
@@ -77,7 +80,7 @@ describe("defaults", () => {
   });
 
   test("leave one worker on a machine with one CPU", () => {
-    assert.equal(load("start", { machine: { parallelism: 1, allowedCpus: [0] } }).workers, 1);
+    assert.equal(load("start", { machine: { parallelism: 1 } }).workers, 1);
   });
 
   test("follow the engine: js has one worker", () => {
@@ -87,6 +90,14 @@ describe("defaults", () => {
   test("follow the pinning: one worker for each CPU", () => {
     const config = load("start", { flags: { cpus: "1-2" } });
     assert.deepEqual([config.workers, config.cpus], [2, [1, 2]]);
+  });
+
+  test("size the receive buffers for rate and gap, unless their size is given", () => {
+    const receiveBuffer = (flags: Record<string, unknown>) => load("start", { flags }).receiveBuffer;
+    assert.equal(receiveBuffer({ lanePackets: "50000", gapMs: "1000" }), 50_000 * 832);
+    assert.equal(receiveBuffer({ lanePackets: "50000", gapMs: "1000", receiveBuffer: "1MiB" }), 1 << 20);
+    assert.equal(receiveBuffer({ lanePackets: "100", gapMs: "1" }), 65_536);
+    assert.equal(receiveBuffer({ lanePackets: "2000000", gapMs: "10000" }), 1 << 30);
   });
 
   test("have a lane for each CPU, and at least one for each worker; js has one", () => {
@@ -383,12 +394,6 @@ const BAD_INPUT: readonly BadInput[] = [
     environment: { EARSHOT_CPUS: "1" },
     code: "CONFIG_CONFLICT",
     message: "EARSHOT_CPUS pins workers, which the js engine cannot. Leave it out",
-  },
-  {
-    what: "CPUs that this process may not use",
-    flags: { cpus: "3-5" },
-    code: "CONFIG_CONFLICT",
-    message: "--cpus names CPU 4, 5, but this process may use 0, 1, 2, 3. Choose among those",
   },
   {
     what: "more CPUs than workers",

@@ -53,6 +53,7 @@ export class JsEngine implements Engine {
   #bound: readonly Ingress[];
   #trunkPorts: readonly number[] = [];
   #warnings: readonly string[] = [];
+  #granted = { public: 0, trunk: 0 };
 
   constructor(options: EngineOptions) {
     this.#options = options;
@@ -165,10 +166,11 @@ export class JsEngine implements Engine {
     const { cpus, receiveBufferBytes } = this.#options;
     const warnings: string[] = [];
     if (cpus.length > 0) warnings.push("the js engine cannot pin its worker to a CPU: it runs where the process runs");
-    const granted = this.#sockets!.leastReceiveBufferBytes();
+    this.#granted = this.#sockets!.receiveBufferBytes();
+    const granted = Math.min(this.#granted.public, this.#granted.trunk);
     if (granted < receiveBufferBytes) {
       warnings.push(
-        `receive buffers are ${granted} bytes instead of ${receiveBufferBytes}: raise net.core.rmem_max to at least that`,
+        `receive buffers are ${granted} bytes instead of ${receiveBufferBytes}: set net.core.rmem_max to at least that`,
       );
     }
     return warnings;
@@ -234,6 +236,10 @@ export class JsEngine implements Engine {
 
   counters(): readonly Float64Array[] {
     return [this.#counters.slice()];
+  }
+
+  receiveBufferBytes(): { readonly public: number; readonly trunk: number } {
+    return this.#granted;
   }
 
   /** Node's dgram does not tell. */

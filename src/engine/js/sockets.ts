@@ -78,8 +78,11 @@ export class EngineSockets {
   }
 
   /** Linux doubles what it grants, for its own bookkeeping, and reports the double. */
-  leastReceiveBufferBytes(): number {
-    return Math.min(...this.#all().map((socket) => socket.getRecvBufferSize() / 2));
+  receiveBufferBytes(): { readonly public: number; readonly trunk: number } {
+    return {
+      public: Math.min(...this.publicSockets.map(({ socket }) => socket.getRecvBufferSize() / 2)),
+      trunk: this.trunk.getRecvBufferSize() / 2,
+    };
   }
 
   async close(): Promise<void> {

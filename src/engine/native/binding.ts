@@ -55,6 +55,7 @@ export interface NativeEngineHandle {
     | { readonly assured: boolean; readonly owner: number; readonly pending: number; readonly idleMs: number };
   flowCounts(): { readonly flows: number; readonly tentative: number; readonly capacity: number };
   counters(): readonly Float64Array[];
+  receiveBufferBytes(): { readonly public: number; readonly trunk: number };
   kernelDrops(): { readonly public: number; readonly trunk: number };
 }
 

@@ -175,6 +175,9 @@ export class NativeEngine implements Engine {
   counters(): readonly Float64Array[] {
     return this.#handle.counters();
   }
+  receiveBufferBytes(): { readonly public: number; readonly trunk: number } {
+    return this.#handle.receiveBufferBytes();
+  }
   kernelDrops(): { readonly public: number; readonly trunk: number } {
     return this.#handle.kernelDrops();
   }
