@@ -298,6 +298,30 @@ describe("a transceiver behind a relay", () => {
     );
   });
 
+  test("follows a client to another address once that is proved, and takes no media from there before", async () => {
+    const { client, callId } = await call(rig);
+    const unproved = () => metric(rig, "earshot_transceiver_client_drop_unproved_total");
+    const before = await unproved();
+    const moved = rig.relay.move(client.reachedAt.port);
+    client.sendAudio({ payload: Buffer.from("too early"), timestamp: 1 });
+    await eventually("what comes from nowhere is dropped", unproved, (now) => now > before);
+    assert.equal(rig.transceiver.describeCall(callId)?.client?.port, client.reachedAt.port);
+    // The client's next check is due within some seconds.
+    await eventually(
+      "the call at its new address",
+      async () => rig.transceiver.describeCall(callId)?.client?.port,
+      (port) => port === moved,
+      15_000,
+    );
+    client.sendAudio({ payload: Buffer.from("from there"), timestamp: 2 });
+    client.channel!.send("from there");
+    await until(
+      () => client.messages.length === 1 && client.received.length === 1,
+      () => `${client.messages.length} messages and ${client.received.length} frames came back`,
+    );
+    assert.equal(client.received[0]!.payload.toString(), "from there");
+  });
+
   test("says how a call is", async () => {
     const { client, callId } = await call(rig);
     client.sendAudio({ payload: Buffer.from("frame"), timestamp: 1 });

@@ -39,6 +39,8 @@ export class MiniRelay {
   readonly #options: MiniRelayOptions;
   readonly #trunk: Socket;
   readonly #public: Socket[] = [];
+  /** Port of a client's socket -> the port that its datagrams seem to come from. */
+  readonly #moved = new Map<number, number>();
   #writer: TrunkWriter | undefined;
   #transceiverPort = 0;
 
@@ -109,6 +111,13 @@ export class MiniRelay {
     for (const datagram of this.#writer.flush()) this.#trunk.send(datagram, this.#transceiverPort, "127.0.0.1");
   }
 
+  /** As when a NAT forgets a client: its datagrams come from another port, and nothing gets to it by the one of before. */
+  move(port: number): number {
+    const seenAs = port > 32_768 ? port - 20_000 : port + 20_000;
+    this.#moved.set(port, seenAs);
+    return seenAs;
+  }
+
   /** Sends any bytes to a client, as anybody could who can forge an ingress address. */
   forge(path: Buffer, datagram: Buffer): void {
     this.#toClient(path, datagram);
@@ -127,12 +136,15 @@ export class MiniRelay {
 
   #fromClient(ingress: number, datagram: Buffer, from: RemoteInfo): void {
     if (this.deaf || datagram.length === 0) return;
-    const path = pathBytes(ingress, from.address, from.port);
+    const path = pathBytes(ingress, from.address, this.#moved.get(from.port) ?? from.port);
     if (!this.clients.some((known) => known.equals(path))) this.clients.push(path);
     this.up(FRAME_KIND.data, path, datagram);
   }
 
   #toClient(path: Buffer, payload: Buffer): void {
-    this.#public[pathIngress(path) - 1]?.send(payload, pathPort(path), pathHost(path));
+    const seenAs = pathPort(path);
+    if (this.#moved.has(seenAs)) return;
+    const port = [...this.#moved].find(([, moved]) => moved === seenAs)?.[0] ?? seenAs;
+    this.#public[pathIngress(path) - 1]?.send(payload, port, pathHost(path));
   }
 }
