@@ -30,6 +30,11 @@ export class LineProcess<Started, Answer> {
     return new LineProcess<Started, Answer>(child, lines, (await nextLine(lines, program)) as Started);
   }
 
+  /** Gives it a line that it does not answer. */
+  tell(line: string): void {
+    this.#child.stdin.write(`${line}\n`);
+  }
+
   async ask(question = ""): Promise<Answer> {
     this.#child.stdin.write(`${question}\n`);
     return (await nextLine(this.#lines, this.#child.spawnfile)) as Answer;

@@ -41,6 +41,7 @@ const DRAWN: Readonly<Record<Result["part"], (tables: ReadonlyMap<string, Table>
   setup: (tables) => [firstPacketPanel(table(tables, "first-packet")), newFlowsPanel(table(tables, "new-flows"))],
   micro: (tables) => [lookupPanel(table(tables, "micro"))],
   admission: () => [],
+  transceiver: () => [],
 };
 
 export function panelsOf({ part, tables }: Result): Panel[] {

@@ -45,6 +45,27 @@ const PARTS: Readonly<Partial<Record<PartName, Expected>>> = {
     },
     missing: SIDES.flatMap((side) => missingSide(side)?.what ?? []),
   },
+  transceiver: {
+    tables: {
+      cost: [
+        "CPU",
+        "CPU per echo",
+        "echo p50",
+        "echo p99",
+        "echo p99.9",
+        "loop delay p50",
+        "loop delay p99",
+        "echoed",
+        "stale",
+        "kernel drops",
+        "frames per datagram down",
+      ],
+      "set-up": ["offer to DTLS p50", "offer to DTLS p99", "offer to echo p50", "offer to echo p99"],
+      memory: ["RSS", "heap and buffers", "RSS per call", "heap and buffers per call"],
+    },
+    // With so few calls a collection in between may outweigh what they hold.
+    mayBeNothing: ["stale", "kernel drops", "RSS per call", "heap and buffers per call"],
+  },
   latency: {
     tables: {
       added: ["p50", "p99", "lost"],
