@@ -30,10 +30,17 @@ Examples:
     const { start } = await import("./start.ts");
     return start;
   });
-  addService(program, "relay", "run a relay; its transceivers are listed in the file", RELAY_EXAMPLES, async () => {
-    const { relay } = await import("./relay.ts");
-    return relay;
-  });
+  const relay = addService(
+    program,
+    "relay",
+    "run a relay; its transceivers are listed in the file",
+    RELAY_EXAMPLES,
+    async () => {
+      const { relay } = await import("./relay.ts");
+      return relay;
+    },
+  );
+  relay.addOption(upgradeOption());
   addService(program, "transceiver", "run a transceiver, with page and signalling", TRANSCEIVER_EXAMPLES, async () => {
     const { transceiver } = await import("./transceiver.ts");
     return transceiver;
@@ -49,7 +56,7 @@ function addService<C extends Command>(
   description: string,
   examples: string,
   load: () => Promise<(config: Config<C>) => Promise<void>>,
-): void {
+): Commander {
   const command = program
     .command(name)
     .description(`${description.charAt(0).toUpperCase()}${description.slice(1)}.`)
@@ -60,10 +67,24 @@ function addService<C extends Command>(
     `\nA flag wins over the environment, that over the file, that over the default.\n\n${examples}`,
   );
   command.action(async (flags: Record<string, unknown>) => {
-    const config = loadConfig(name, { flags, environment: process.env });
+    const sources = { flags, environment: process.env };
+    if (flags.upgrade === true) {
+      const { upgrade } = await import("./upgrade.ts");
+      process.stdout.write(await upgrade(sources));
+      return;
+    }
+    const config = loadConfig(name, sources);
     const run = await load();
     await run(config);
   });
+  return command;
+}
+
+/** With it the command runs no relay, but has the one that runs exchanged. */
+function upgradeOption(): Option {
+  const help =
+    "exchange the relay that runs, under earshot relay or earshot start, for one of the code on disk; wait until it forwards, and exit. Needs the --control-socket of that service.";
+  return new Option("--upgrade", help).helpGroup("Process:");
 }
 
 const START_EXAMPLES = `Examples:
@@ -74,6 +95,7 @@ const START_EXAMPLES = `Examples:
 const RELAY_EXAMPLES = `Examples:
   earshot relay --keys keys.json --config relay.yaml
   earshot relay --config relay.yaml --workers 3 --cpus 1-3
+  earshot relay --config relay.yaml --upgrade
 
 relay.yaml:
   trunk: 10.0.0.4:7100

@@ -80,7 +80,7 @@ class StartService implements Service {
     process.stdout.write(startBanner({ http, engineKind, workers, ingresses, advertise }));
   }
 
-  upgrade(): Promise<void> {
+  upgrade(): Promise<unknown> {
     return this.#relay.upgrade();
   }
 

@@ -42,6 +42,30 @@ interface Raw {
 /** Throws EarshotError with a code CONFIG_*. */
 export function loadConfig<C extends Command>(command: C, sources: Sources): Config<C> {
   const machine = sources.machine ?? thisMachine();
+  const given = rawSettings(command, sources);
+  const settings: Partial<Record<Key, unknown>> = {};
+  const origins: Partial<Record<Key, Origin>> = {};
+  for (const key of KEYS.filter((one) => appliesTo(one, command))) {
+    const raw = given(key) ?? fromDefault(key, command, machine);
+    settings[key] = checked(key, raw);
+    origins[key] = raw.origin;
+  }
+  checkTogether(command, settings, origins);
+  return deepFreeze(settings) as Config<C>;
+}
+
+/** One setting, from where the command would have it, whatever the others are. Throws as `loadConfig`. */
+export function loadOne<C extends Command, K extends Key & keyof Config<C>>(
+  command: C,
+  key: K,
+  sources: Sources,
+): Config<C>[K] {
+  const raw = rawSettings(command, sources)(key) ?? fromDefault(key, command, sources.machine ?? thisMachine());
+  return checked(key, raw) as Config<C>[K];
+}
+
+/** What was given for a key, by precedence. */
+function rawSettings(command: Command, sources: Sources): (key: Key) => Raw | undefined {
   const environment = fromEnvironment(command, sources.environment);
   const flags = new Map<Key, Raw>();
   for (const key of KEYS.filter((one) => appliesTo(one, command))) {
@@ -57,16 +81,7 @@ export function loadConfig<C extends Command>(command: C, sources: Sources): Con
           checked("config", config) as string,
           sources.readText ?? ((name) => readFileSync(name, "utf8")),
         );
-
-  const settings: Partial<Record<Key, unknown>> = {};
-  const origins: Partial<Record<Key, Origin>> = {};
-  for (const key of KEYS.filter((one) => appliesTo(one, command))) {
-    const raw = flags.get(key) ?? environment.get(key) ?? file.get(key) ?? fromDefault(key, command, machine);
-    settings[key] = checked(key, raw);
-    origins[key] = raw.origin;
-  }
-  checkTogether(command, settings, origins);
-  return deepFreeze(settings) as Config<C>;
+  return (key) => flags.get(key) ?? environment.get(key) ?? file.get(key);
 }
 
 const PREFIX = "EARSHOT_";

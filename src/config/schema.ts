@@ -522,6 +522,15 @@ export const FIELDS = {
     example: "60",
     schema: integer(0, 86400),
   }),
+  controlSocket: field({
+    group: "Process",
+    commands: withRelay,
+    placeholder: "FILE",
+    default: unset("none"),
+    help: "UNIX socket, for its user alone, at which earshot relay --upgrade reaches this service",
+    example: "/run/earshot/relay.sock",
+    schema: optional(fileName),
+  }),
   logLevel: field({
     group: "Process",
     commands: everywhere,

@@ -10,6 +10,7 @@ import { EarshotError } from "../earshot-error.ts";
 import type { Ingress } from "../engine/engine.ts";
 import type { KeyRing } from "../keys/key-ring.ts";
 import { tellKeys } from "./child-keys.ts";
+import { ControlSocket } from "./control-socket.ts";
 import { waitUntilDrained } from "./drain.ts";
 import { childEntry } from "./entry.ts";
 import { Kept } from "./kept.ts";
@@ -42,6 +43,7 @@ export class RelayFront {
   readonly #listen: readonly Ingress[];
   /** Absent with the js engine: it forwards on sockets and flows of its own, which end with its process. */
   #kept: Kept | undefined;
+  #controlSocket: ControlSocket | undefined;
   #ingresses: readonly Ingress[] | undefined;
   #failures = 0;
   #draining = false;
@@ -71,6 +73,9 @@ export class RelayFront {
   /** Throws an `EarshotError` (EADDRINUSE and the like), and leaves nothing open. */
   async start(): Promise<RelayReady> {
     const { config, logger } = this.#options;
+    if (config.controlSocket !== undefined) {
+      this.#controlSocket = await ControlSocket.open(config.controlSocket, () => this.upgrade());
+    }
     if (config.engine === "native") {
       try {
         this.#kept = new Kept({
@@ -105,6 +110,8 @@ export class RelayFront {
 
   async stop(): Promise<void> {
     await this.child.stop();
+    this.#controlSocket?.close();
+    this.#controlSocket = undefined;
     this.#kept?.close();
     this.#kept = undefined;
   }
@@ -114,8 +121,8 @@ export class RelayFront {
     return this.#ingresses ?? [];
   }
 
-  /** Exchanges the working process for one of the code that is on disk now. Rejects with UPGRADE_FAILED. */
-  async upgrade(): Promise<void> {
+  /** Exchanges the working process for one of the code on disk; resolves with its id. Logs, and rejects with UPGRADE_FAILED. */
+  async upgrade(): Promise<number | undefined> {
     const { logger } = this.#options;
     const began = performance.now();
     logger.info({ pid: this.child.pid }, "upgrading the relay");
@@ -126,6 +133,7 @@ export class RelayFront {
       throw error;
     }
     logger.info({ pid: this.child.pid, ms: Math.round(performance.now() - began) }, "the relay has been upgraded");
+    return this.child.pid;
   }
 
   setDirectory(entries: readonly (AddressPort & { readonly id: number })[]): Promise<undefined> {

@@ -5,7 +5,7 @@
 export interface Service {
   start(): Promise<void>;
   /** Reports its own errors. Without it SIGUSR2 ends the process, as it would any other. */
-  upgrade?(): Promise<void>;
+  upgrade?(): Promise<unknown>;
   /** Takes nothing new, and resolves when what is on has ended, or has had its time. Without it SIGTERM stops at once. */
   drain?(): Promise<void>;
   /** May be called while `start` or `drain` is under way, and twice. */

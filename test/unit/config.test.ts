@@ -70,6 +70,7 @@ describe("defaults", () => {
       keys: undefined,
       logLevel: "info",
       config: undefined,
+      controlSocket: undefined,
     });
   });
 
