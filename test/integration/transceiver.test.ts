@@ -718,6 +718,26 @@ describe("backends", () => {
     await closeRig(rig);
   });
 
+  test("may send as soon as it hears of a channel", async () => {
+    const rig = await openRig({
+      backend: {
+        name: "greeter",
+        open: (owner) => ({
+          channelOpened: ({ id, label }) => {
+            owner.sendMessage(id, `hello, ${label}`);
+          },
+        }),
+      },
+    });
+    const { client } = await call(rig);
+    await until(
+      () => client.messages.length === 1,
+      () => "no greeting",
+    );
+    assert.deepEqual(client.messages, ["hello, words"]);
+    await closeRig(rig);
+  });
+
   test("may keep frames and messages: what comes later does not change them", async () => {
     const frames: { readonly timestamp: number; readonly payload: Buffer }[] = [];
     const messages: (string | Buffer)[] = [];

@@ -85,10 +85,15 @@ export class DataChannels {
     this.#byId.set(id, channel);
     channel.onMessage.subscribe((data) => this.#host.message(known, data));
     channel.stateChanged.subscribe((state) => {
+      // werift tells of a channel before it is open, when nothing can be sent, and queues its own answer just after.
+      if (state === "open") queueMicrotask(() => this.#opened(known, channel));
       if (state !== "closed" || this.#byId.get(id) !== channel) return;
       this.#byId.delete(id);
       this.#host.channelClosed(known);
     });
-    this.#host.channelOpened(known);
+  }
+
+  #opened(known: DataChannel, channel: RTCDataChannel): void {
+    if (this.#byId.get(known.id) === channel) this.#host.channelOpened(known);
   }
 }
