@@ -25,6 +25,7 @@ export async function transceiver(config: Config<"transceiver">): Promise<void> 
   const auth = await openAuth(config, logger);
   const front = new TransceiverFront({
     settings: config,
+    redis: config.redis === undefined ? undefined : { url: config.redis, prefix: config.redisPrefix },
     backend: backendSettings(config),
     keys: () => keys.ring,
     advertise: () => advertise,

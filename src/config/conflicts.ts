@@ -3,6 +3,7 @@
  * that has to follow another setting (`workers`, `lanes`, `receiveBuffer`).
  */
 import { EarshotError } from "../earshot-error.ts";
+import { isInNetworks, networkOf } from "../relay/directory-sources.ts";
 import { type AddressPort, addressFamily, formatAddressPort, isLoopback } from "./address-port.ts";
 import type { Origin } from "./load.ts";
 import {
@@ -31,6 +32,9 @@ interface RelaySettings {
   readonly cpus: readonly number[];
   readonly trunk: AddressPort;
   readonly directory: readonly (AddressPort & { readonly id: number })[];
+  readonly directoryNetworks: readonly string[];
+  readonly directoryDns: unknown;
+  readonly redis: unknown;
 }
 
 interface ProcessSettings {
@@ -155,10 +159,11 @@ function checkLanes(relay: RelaySettings, origins: Origins): void {
   }
 }
 
-function checkDirectory({ trunk, directory }: RelaySettings): void {
-  if (directory.length === 0) {
+function checkDirectory({ trunk, directory, directoryNetworks, directoryDns, redis }: RelaySettings): void {
+  const networks = directoryNetworks.map((cidr) => networkOf(cidr)!);
+  if (directory.length === 0 && directoryDns === undefined && redis === undefined) {
     conflict(
-      "the directory is empty, so there is no transceiver to forward to. List them in the file given with --config: directory: [{ id: 1, address: 10.0.0.5, port: 7000 }]",
+      "the directory is empty, so there is no transceiver to forward to. List them in the file given with --config: directory: [{ id: 1, address: 10.0.0.5, port: 7000 }], or give redis or directoryDns",
     );
   }
   const ids = new Set<number>();
@@ -170,6 +175,9 @@ function checkDirectory({ trunk, directory }: RelaySettings): void {
       conflict(
         `the trunk is on ${trunk.address}, IPv${addressFamily(trunk.address)}, which cannot reach ${named}. Give --trunk an address of that family`,
       );
+    }
+    if (!isInNetworks(entry.address, networks)) {
+      conflict(`${named} is in none of the networks that directoryNetworks allows. Name its network there`);
     }
     if (isLoopback(trunk.address) && !isLoopback(entry.address)) {
       conflict(

@@ -5,6 +5,7 @@
  */
 import { z } from "zod";
 import { parseRedisUrl } from "../redis/redis-url.ts";
+import { networkOf } from "../relay/directory-sources.ts";
 import { type AddressPort, isOneHost, parseAddress, parseAddressPort } from "./address-port.ts";
 
 /** A value that `parse` understands; it returns undefined for what it does not. */
@@ -182,4 +183,32 @@ export const redisUrl: z.ZodType<string> = parsed(
 /** Braces would take the place of ours, which say what of a Redis Cluster belongs together. */
 export const keyPrefix: z.ZodType<string> = parsed("up to 64 letters, digits and characters of :._-", (raw) =>
   typeof raw === "string" && /^[a-zA-Z0-9:._-]{0,64}$/.test(raw) ? raw : undefined,
+);
+
+/** A network in CIDR notation, or one address. */
+export const network: z.ZodType<string> = parsed("a network such as 10.0.0.0/8", (raw) =>
+  typeof raw === "string" && networkOf(raw) !== undefined ? raw.trim() : undefined,
+);
+
+/** The name of a host with `{id}` in it, and a port. */
+export const nameTemplate: z.ZodType<{ readonly host: string; readonly port: number }> = parsed(
+  "NAME:PORT with {id} in the name",
+  (raw) => {
+    const [, host, digits] = (typeof raw === "string" && /^([a-zA-Z0-9.{}_-]+):(\d{1,5})$/.exec(raw.trim())) || [];
+    const port = Number(digits);
+    const isTemplate = host !== undefined && /^[a-zA-Z0-9._-]*\{id\}[a-zA-Z0-9._-]*$/.test(host);
+    return isTemplate && port >= 1 && port <= 65_535 ? { host, port } : undefined;
+  },
+);
+
+const MOST_IDS = 4096;
+
+export const idRange: z.ZodType<{ readonly firstId: number; readonly lastId: number }> = parsed(
+  `a range of ids such as 1-9, ${MOST_IDS} at most`,
+  (raw) => {
+    const match = typeof raw === "string" ? /^(\d{1,10})-(\d{1,10})$/.exec(raw.trim()) : null;
+    const [firstId, lastId] = [Number(match?.[1] ?? 0), Number(match?.[2] ?? 0)];
+    const isRange = firstId >= 1 && lastId >= firstId && lastId < firstId + MOST_IDS && lastId <= 0xffff_ffff;
+    return isRange ? { firstId, lastId } : undefined;
+  },
 );

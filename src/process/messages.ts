@@ -6,6 +6,7 @@
 import type { AddressPort } from "../config/address-port.ts";
 import type { Ingress } from "../engine/engine.ts";
 import type { FleetKey } from "../keys/key-ring.ts";
+import type { DnsTemplate } from "../relay/dns-source.ts";
 import type { RelayIdentity } from "../relay/identity.ts";
 import type { NewFlowRates } from "../relay/limits.ts";
 import type { RedisSettings, RelayTraffic } from "../relay/relay.ts";
@@ -66,6 +67,8 @@ export interface TransceiverInit extends CommonInit {
   /** May hold a key: it travels here and nowhere else. */
   readonly backend: BackendSettings;
   readonly maxQueuedAudioMs: number;
+  /** Where it says that it is there. May hold a password. */
+  readonly redis?: RedisSettings;
 }
 
 export interface TransceiverReady {
@@ -116,6 +119,8 @@ export interface RelayInit extends CommonInit {
   readonly receiveBufferBytes: number;
   /** May hold a password: it travels here and nowhere else. */
   readonly redis?: RedisSettings;
+  readonly directoryNetworks?: readonly string[];
+  readonly directoryDns?: DnsTemplate;
 }
 
 export interface RelayReady {

@@ -9,6 +9,7 @@ import type { Config } from "../config/schema.ts";
 import { EarshotError } from "../earshot-error.ts";
 import type { Ingress } from "../engine/engine.ts";
 import type { KeyRing } from "../keys/key-ring.ts";
+import type { DnsTemplate } from "../relay/dns-source.ts";
 import { tellKeys } from "./child-keys.ts";
 import { ControlSocket } from "./control-socket.ts";
 import { waitUntilDrained } from "./drain.ts";
@@ -168,6 +169,8 @@ export class RelayFront {
       newFlowRates: { total: config.newFlows, perPrefix: config.newFlowsPerPrefix },
       receiveBufferBytes: config.receiveBuffer,
       ...(config.redis !== undefined && { redis: { url: config.redis, prefix: config.redisPrefix } }),
+      // Under "earshot start" the directory is the transceivers of this very program.
+      ...("directoryNetworks" in config && { directoryNetworks: config.directoryNetworks, ...dnsOf(config) }),
       ...(this.#kept !== undefined && { kept: { ...this.#kept.places, ...this.#kept.identity } }),
     };
   }
@@ -182,4 +185,8 @@ export class RelayFront {
     this.#kept.renewMemory();
     this.child.replaceStandby();
   }
+}
+
+function dnsOf({ directoryDns, directoryDnsIds }: Config<"relay">): { directoryDns?: DnsTemplate } {
+  return directoryDns === undefined ? {} : { directoryDns: { ...directoryDns, ...directoryDnsIds } };
 }

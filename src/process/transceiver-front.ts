@@ -5,6 +5,7 @@
 import type { Logger } from "pino";
 import type { AddressPort } from "../config/address-port.ts";
 import type { KeyRing } from "../keys/key-ring.ts";
+import type { RedisSettings } from "../relay/relay.ts";
 import { Calls } from "../signalling/calls.ts";
 import type { CallMaker } from "../signalling/open-calls.ts";
 import type { BackendSettings } from "../transceiver/backends/load-backend.ts";
@@ -33,6 +34,8 @@ export interface TransceiverFrontOptions {
     readonly maxQueuedAudioSeconds: number;
     readonly logLevel: string;
   };
+  /** Where the processes say that they are there. */
+  readonly redis?: RedisSettings | undefined;
   readonly backend: BackendSettings;
   /** The keys of now. */
   readonly keys: () => KeyRing;
@@ -139,6 +142,7 @@ export class TransceiverFront {
         maxIdleMs: settings.maxIdleSeconds * 1000,
         maxQueuedAudioMs: settings.maxQueuedAudioSeconds * 1000,
         backend: this.#options.backend,
+        ...(this.#options.redis !== undefined && { redis: this.#options.redis }),
       }),
       onReady: ({ trunk }) => {
         member.trunk = trunk;

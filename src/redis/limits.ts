@@ -50,3 +50,12 @@ export const MOST_WAITING = 131_072;
 export const WAITING_MS = 10_000;
 /** Of these, so many come into the table in one step, every 100 ms: 10 ms of work. */
 export const WAITING_STEP = 1_024;
+
+/** How often a transceiver says where it is, and relays look, ms: a new one has calls after twice that at most. */
+export const HEARTBEAT_MS = 2_000;
+/** A heartbeat that is older names nobody, ms: four may be missed. Clocks may differ by CLOCK_SKEW_MS. */
+export const HEARTBEAT_MOST_AGE_MS = 10_000 + CLOCK_SKEW_MS;
+/** All heartbeats of a cluster are forgotten when no transceiver has written for so long, s. */
+export const HEARTBEATS_TTL_S = 60;
+/** Transceivers that a relay takes from Redis; its data plane has room for as many. */
+export const MOST_HEARTBEATS = 4_096;

@@ -106,6 +106,12 @@ export class Directory {
     return Number(known.epoch & 0xffffn) === epochLow16 ? known.slot : undefined;
   }
 
+  /** Whether it answers pings. */
+  answers(id: number): boolean {
+    const state = this.#known.get(id)?.state;
+    return state === "live" || state === "draining";
+  }
+
   /** The slot of exactly this process, whether or not it has been heard of lately. */
   slotOf(id: number, epoch: bigint): Slot | undefined {
     const known = this.#known.get(id);
@@ -114,8 +120,7 @@ export class Directory {
 
   /** The same, if it takes flows. */
   liveSlotOf(id: number, epoch: bigint): Slot | undefined {
-    const state = this.#known.get(id)?.state;
-    return state === "live" || state === "draining" ? this.slotOf(id, epoch) : undefined;
+    return this.answers(id) ? this.slotOf(id, epoch) : undefined;
   }
 
   /** The transceiver process that has this slot. */

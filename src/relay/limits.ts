@@ -103,3 +103,9 @@ export const ASKED_FOR_MS = 1_000;
 
 /** Paths that are remembered as asked about, in each of two such spans: more than the budget allows in one. */
 export const ASKED_PATHS = 16_384;
+
+/** A transceiver that no source names and that does not answer is forgotten after so long, ms. */
+export const FORGET_UNNAMED_MS = 60_000;
+
+/** How often names of transceivers are resolved again, ms: the usual time to live of a pod's name is 5 to 30 s. */
+export const DNS_MS = 5_000;

@@ -6,6 +6,7 @@ import { randomInt } from "node:crypto";
 import { performance } from "node:perf_hooks";
 import type { Logger } from "pino";
 import type { Registry } from "prom-client";
+import { addressFamily } from "../config/address-port.ts";
 import { EarshotError } from "../earshot-error.ts";
 import { WORKER_COUNTER } from "../engine/counters.ts";
 import {
@@ -22,6 +23,7 @@ import { JsEngine } from "../engine/js/js-engine.ts";
 import { NativeEngine } from "../engine/native/native-engine.ts";
 import type { KeyRing } from "../keys/key-ring.ts";
 import { FlowStore } from "../redis/flow-store.ts";
+import { HeartbeatReader } from "../redis/heartbeats.ts";
 import { RedisLink } from "../redis/redis-link.ts";
 import { addRedisMetrics, type RedisParts } from "../redis/redis-metrics.ts";
 import { type AdmissionOptions, admitMiss } from "./admission.ts";
@@ -30,10 +32,13 @@ import { ControlCounters } from "./control-counters.ts";
 import { ControlPort } from "./control-port.ts";
 import { quotaWarning } from "./cpu-quota.ts";
 import { Directory, type DirectoryEntry } from "./directory.ts";
+import { DirectorySources, isInNetworks, networkOf } from "./directory-sources.ts";
+import { type DnsTemplate, resolveTemplate } from "./dns-source.ts";
 import { type RelayIdentity, relayIdentity } from "./identity.ts";
 import { KeyedHash } from "./keyed-hash.ts";
 import {
   budgetsFor,
+  DNS_MS,
   DRAIN_MS,
   DRAIN_RECORDS,
   EXPIRE_MS,
@@ -70,6 +75,10 @@ export interface RelayOptions {
   readonly receiveBufferBytes: number;
   /** Where flows are kept for other relays, and for this one's next start. */
   readonly redis?: RedisSettings | undefined;
+  /** Where transceivers may be, in CIDR notation; anywhere if absent. */
+  readonly directoryNetworks?: readonly string[] | undefined;
+  /** Transceivers by name. */
+  readonly directoryDns?: DnsTemplate | undefined;
   readonly logger: Logger;
   /** What a keeper has for this relay and for those before and after it: who it is, its sockets, its flow table. */
   readonly kept?: RelayIdentity & { readonly memory: number; readonly lanes: readonly LaneDescriptors[] };
@@ -105,12 +114,17 @@ export class Relay {
   readonly #recall: Recall;
   readonly #trunkAddress: string;
   readonly #redis: RedisParts | undefined;
+  readonly #options: RelayOptions;
+  readonly #sources: DirectorySources;
+  #heartbeats: HeartbeatReader | undefined;
+  #dnsTimer: NodeJS.Timeout | undefined;
   #keys: KeyRing;
   #timer: NodeJS.Timeout | undefined;
   #drainAgain: NodeJS.Immediate | undefined;
   #running = false;
 
   constructor(options: RelayOptions) {
+    this.#options = options;
     this.#logger = options.logger;
     this.#trunkAddress = options.trunk.address;
     this.#keys = options.keys;
@@ -122,6 +136,18 @@ export class Relay {
       engine: this.#engine,
       ping: (id, to, nonce) => this.#controlPort.ping(id, to, nonce),
       now: () => performance.now(),
+      logger: options.logger,
+    });
+    const networks = options.directoryNetworks?.map((cidr) => networkOf(cidr)!);
+    this.#sources = new DirectorySources({
+      isAllowed: (address) =>
+        addressFamily(address) === addressFamily(options.trunk.address) &&
+        (networks === undefined || isInNetworks(address, networks)),
+      answers: (id) => this.#directory.answers(id),
+      apply: (entries) => {
+        this.#trunkEnds.setTransceivers(entries);
+        this.#directory.set(entries);
+      },
       logger: options.logger,
     });
     this.#controlPort = new ControlPort({
@@ -210,10 +236,10 @@ export class Relay {
       this.#engine.expire();
       this.#paths.sweep();
       this.#directory.tick();
+      this.#sources.tick(performance.now());
       this.#redis?.flows.tick();
     }, EXPIRE_MS);
-    this.#redis?.link.open();
-    this.#redis?.flows.start();
+    this.#followSources();
     this.#running = true;
   }
 
@@ -238,6 +264,8 @@ export class Relay {
     clearImmediate(this.#drainAgain);
     await this.#engine.stop();
     await this.#controlPort.close();
+    clearInterval(this.#dnsTimer);
+    await this.#heartbeats?.stop();
     await this.#redis?.flows.stop();
     await this.#redis?.link.close();
   }
@@ -250,8 +278,7 @@ export class Relay {
 
   /** Replaces the list of transceivers. The relay must have been started. */
   setDirectory(entries: readonly DirectoryEntry[]): void {
-    this.#trunkEnds.setTransceivers(entries);
-    this.#directory.set(entries);
+    this.#sources.set("static", entries, performance.now());
   }
 
   /** Whether it forwards and knows a transceiver that takes new sessions. */
@@ -303,6 +330,33 @@ export class Relay {
         this.#recall.asserted(record.path, record.slot, record.payload.toString("latin1"));
         return;
     }
+  }
+
+  /** Whom DNS and Redis name, from now on. */
+  #followSources(): void {
+    const { directoryDns, cluster, trunk } = this.#options;
+    if (this.#redis !== undefined) {
+      const { link, flows } = this.#redis;
+      link.open();
+      flows.start();
+      this.#heartbeats = new HeartbeatReader({
+        link,
+        cluster,
+        keys: () => this.#keys,
+        onPlaces: (places) => this.#sources.set("redis", places, performance.now()),
+      });
+    }
+    if (directoryDns === undefined) return;
+    let asking = false;
+    const ask = async () => {
+      if (asking) return;
+      asking = true;
+      const entries = await resolveTemplate(directoryDns, addressFamily(trunk.address));
+      asking = false;
+      if (this.#running) this.#sources.set("dns", entries, performance.now());
+    };
+    void ask();
+    this.#dnsTimer = setInterval(() => void ask(), DNS_MS);
   }
 
   #end(path: Buffer, slot: Slot | undefined, ufrag: string): void {

@@ -319,7 +319,7 @@ const BAD_INPUT: readonly BadInput[] = [
     file: `${RELAY}directory: [{ id: 1, address: 10.0.0.5, port: 7000, weight: 2 }]`,
     code: "CONFIG_VALUE",
     message:
-      "directory[0] in earshot.yaml: expected no other keys than id, address and port, got weight. Example: directory: [{ id: 1, address: 10.0.0.5, port: 7000 }]",
+      "directory[0] in earshot.yaml: expected no other keys than id, address and port, got weight. Example: directory: [{ id: 1, address: 10.0.0.5, port: 7000 }], or give redis or directoryDns",
   },
   {
     what: "a misspelt variable",
