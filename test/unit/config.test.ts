@@ -319,7 +319,7 @@ const BAD_INPUT: readonly BadInput[] = [
     file: `${RELAY}directory: [{ id: 1, address: 10.0.0.5, port: 7000, weight: 2 }]`,
     code: "CONFIG_VALUE",
     message:
-      "directory[0] in earshot.yaml: expected no other keys than id, address and port, got weight. Example: directory: [{ id: 1, address: 10.0.0.5, port: 7000 }], or give redis or directoryDns",
+      "directory[0] in earshot.yaml: expected no other keys than id, address and port, got weight. Example: directory: [{ id: 1, address: 10.0.0.5, port: 7000 }]",
   },
   {
     what: "a misspelt variable",
@@ -472,7 +472,7 @@ const BAD_INPUT: readonly BadInput[] = [
     flags: { keys: "k" },
     code: "CONFIG_CONFLICT",
     message:
-      "the directory is empty, so there is no transceiver to forward to. List them in the file given with --config: directory: [{ id: 1, address: 10.0.0.5, port: 7000 }]",
+      "the directory is empty, so there is no transceiver to forward to. List them in the file given with --config: directory: [{ id: 1, address: 10.0.0.5, port: 7000 }], or give redis or directoryDns",
   },
   {
     what: "a transceiver twice",
