@@ -83,3 +83,9 @@ test("werift reads what passes within its packet's bounds, and in no time", () =
   }
   assert.ok(read > 10_000, `${read}`);
 });
+
+test("control: without the check werift makes extensions of bytes that the packet does not have", () => {
+  const packet = hex("906f0001 00000002 00000003 bede0400 10ff 0000");
+  assert.equal(mayReadRtp(packet), false);
+  assert.ok(RtpPacket.deSerialize(packet).header.extensions.length > packet.length * 10);
+});
