@@ -19,9 +19,8 @@ console.log(
 
 const flags = ["--backend", "websocket", "--backend-url", agent.url, ...process.argv.slice(2)];
 const earshot = spawn(process.execPath, [EARSHOT, "start", ...flags], { stdio: "inherit" });
-// Ctrl-C reaches Earshot as well, which then stops in its own time.
-process.on("SIGINT", () => {});
-process.on("SIGTERM", () => earshot.kill("SIGTERM"));
+// Earshot decides what follows from a signal; a Ctrl-C may reach it twice, which does no harm.
+for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => earshot.kill(signal));
 earshot.once("exit", (code) => {
   agent.close().then(() => process.exit(code ?? 1));
 });
