@@ -42,6 +42,7 @@ const DRAWN: Readonly<Record<Result["part"], (tables: ReadonlyMap<string, Table>
   micro: (tables) => [lookupPanel(table(tables, "micro"))],
   admission: () => [],
   transceiver: () => [],
+  dtls: () => [],
 };
 
 export function panelsOf({ part, tables }: Result): Panel[] {

@@ -15,6 +15,8 @@ export interface Offer {
   readonly mid: string;
   /** The client's, one or more: some stacks have another for each m-line. */
   readonly ufrags: readonly string[];
+  /** Of the certificates that the client may come with, as it writes them. */
+  readonly fingerprints: readonly string[];
 }
 
 export interface OfferRules {
@@ -105,6 +107,7 @@ export function readOffer(sdp: string, { ingest = false }: OfferRules = {}): Off
     hasMedia: accepted.some(({ kind }) => kind !== "application"),
     mid: midOf(tag),
     ufrags: [...ufrags],
+    fingerprints: transport.fingerprints,
   };
 }
 

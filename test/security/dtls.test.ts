@@ -147,6 +147,20 @@ describe("a client", () => {
     assert.notEqual(client.channel!.readyState, "open");
   });
 
+  test("cannot change its certificate in a call, and the call goes on", async () => {
+    const client = new WeriftClient();
+    clients.push(client);
+    const offer = await client.offer();
+    const { transceiver } = system.places[0]!;
+    const { callId, answerSdp } = await transceiver.createCall(offer);
+    await client.accept(answerSdp);
+    await client.connected();
+    const other = offer.replaceAll(/a=fingerprint:sha-256 .*/g, `a=fingerprint:sha-256 ${WRONG_SHA256}`);
+    await assert.rejects(transceiver.updateCall(callId, other), { code: "SDP_UNSUPPORTED", message: /certificate/ });
+    assert.ok(await transceiver.updateCall(callId, offer));
+    await echoes(client, "unchanged");
+  });
+
   test("may announce several certificates, of which one is its own", async () => {
     const client = await call((offer) =>
       offer.replaceAll(/(a=fingerprint:sha-256 .*)/g, `a=fingerprint:sha-256 ${WRONG_SHA256}\r\n$1`),

@@ -71,6 +71,8 @@ export class Peer {
   readonly #media: MediaLines;
   readonly #channels: DataChannels;
   #dtls: NativeDtlsTransport | undefined;
+  /** Of the first offer, in lower case. */
+  #fingerprints: readonly string[] | undefined;
 
   /** `hasMedia`: whether the first offer has audio or video. */
   constructor(host: PeerHost, hasMedia: boolean) {
@@ -104,6 +106,7 @@ export class Peer {
   /** Answers the first offer, or a later one of the same client. Throws SDP_INVALID or SDP_UNSUPPORTED. */
   async answer(offer: Offer): Promise<string> {
     const connection = this.#connection;
+    this.#checkCertificate(offer);
     try {
       await connection.setRemoteDescription({ type: "offer", sdp: offer.sdp });
       this.#media.update(connection);
@@ -158,6 +161,16 @@ export class Peer {
     } catch (error) {
       this.#host.fault(error);
     }
+  }
+
+  /** Another certificate would need another DTLS session (RFC 8842, section 5.1), and a call keeps the one that it has. */
+  #checkCertificate({ fingerprints }: Offer): void {
+    const all = fingerprints.map((fingerprint) => fingerprint.toLowerCase());
+    this.#fingerprints ??= all;
+    if (this.#fingerprints.some((known) => all.includes(known))) return;
+    const message =
+      "cannot answer this offer: a=fingerprint of another certificate than the call began with: make a new call";
+    throw new EarshotError("SDP_UNSUPPORTED", message);
   }
 
   #dtlsChanged(state: RTCDtlsTransport["state"]): void {
