@@ -61,6 +61,13 @@ void seal_trunk(uint8_t* datagram, size_t length, const SipKey& key) {
   std::memcpy(datagram + length, &tag, sizeof tag);
 }
 
+void seal_two_trunks(uint8_t* const datagrams[2], const size_t lengths[2], const SipKey& key) {
+  const uint8_t* const data[2] = {datagrams[0], datagrams[1]};
+  uint64_t tags[2];
+  siphash24_two(key, data, lengths, tags);
+  for (int i = 0; i < 2; i++) std::memcpy(datagrams[i] + lengths[i], &tags[i], sizeof tags[i]);
+}
+
 bool trunk_tag_matches(const uint8_t* datagram, size_t length, const SipKey& key) {
   uint64_t tag;
   std::memcpy(&tag, datagram + length - kTrunkTagBytes, sizeof tag);

@@ -35,6 +35,8 @@ bool read_trunk_header(const uint8_t* datagram, size_t length, TrunkHeader& head
 
 // Appends the tag behind `length` bytes.
 void seal_trunk(uint8_t* datagram, size_t length, const SipKey& key);
+// The same for two datagrams, in less time than one after the other.
+void seal_two_trunks(uint8_t* const datagrams[2], const size_t lengths[2], const SipKey& key);
 // `length` includes the tag.
 bool trunk_tag_matches(const uint8_t* datagram, size_t length, const SipKey& key);
 

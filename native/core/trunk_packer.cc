@@ -68,11 +68,9 @@ uint8_t* TrunkPacker::add(unsigned slot, const Target& to, size_t bytes, bool co
 TrunkPacker::Flushed TrunkPacker::flush() {
   Flushed flushed;
   flushed.datagrams = used_;
+  seal_all();
   for (unsigned i = 0; i < used_; i++) {
     Datagram& datagram = datagrams_[i];
-    const KeySet::Entry& keys = keys_->entries[keys_->signing];
-    const SipKey& key = identity_.direction == Direction::up ? keys.trunk_up : keys.trunk_down;
-    seal_trunk(datagram.bytes, datagram.length, key);
     vectors_[i].iov_len = datagram.length + kTrunkTagBytes;
     open_[datagram.slot] = kNone;
     flushed.frames += datagram.counted;
@@ -83,6 +81,18 @@ TrunkPacker::Flushed TrunkPacker::flush() {
   });
   used_ = 0;
   return flushed;
+}
+
+void TrunkPacker::seal_all() {
+  const KeySet::Entry& keys = keys_->entries[keys_->signing];
+  const SipKey& key = identity_.direction == Direction::up ? keys.trunk_up : keys.trunk_down;
+  unsigned i = 0;
+  for (; i + 2 <= used_; i += 2) {
+    uint8_t* const bytes[2] = {datagrams_[i].bytes, datagrams_[i + 1].bytes};
+    const size_t lengths[2] = {datagrams_[i].length, datagrams_[i + 1].length};
+    seal_two_trunks(bytes, lengths, key);
+  }
+  if (i < used_) seal_trunk(datagrams_[i].bytes, datagrams_[i].length, key);
 }
 
 }  // namespace earshot

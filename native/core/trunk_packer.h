@@ -67,6 +67,8 @@ class TrunkPacker {
     sockaddr_in6 to;
     uint8_t bytes[kLargest];
   };
+
+  void seal_all();
   // A sequence never repeats for the same target and epoch, even if it comes back in another slot: whoever is new in a
   // slot goes on from the highest sequence of all. Nor does it with the next worker on this lane, in this process or,
   // under the same epoch, in one that replaces it: each begins at the nanoseconds since the host has booted, which
