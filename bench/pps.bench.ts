@@ -2,7 +2,7 @@
  * What forwarding a datagram costs, and how many a core forwards: Earshot against what is written straight down, what operators
  * run, and the mere reading of datagrams.
  *
- *   npm run bench:pps -- [--matrix usual|full] [--only WORDS] [--runs 3] [--rounds 8]
+ *   npm run bench:pps -- [--matrix usual|full] [--only WORDS] [--runs 3] [--rounds 6]
  *
  * `--only` measures the cells whose line of progress holds all of its words: `--only "up 120 B"`, `--only Earshot`.
  */
@@ -178,7 +178,7 @@ await runPart(
       "forwarders that sleep: a backlog is a forwarder at its limit",
       "that rivals check anything: they trust every datagram, Earshot authenticates its trunk and who may send where",
     ],
-    options: { matrix: "usual", only: "", runs: "3", rounds: "8" },
+    options: { matrix: "usual", only: "", runs: "3", rounds: "6" },
   },
   async (report, { smoke, options }) => {
     buildLoadTools();
