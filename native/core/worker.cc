@@ -121,6 +121,10 @@ void Worker::run() {
     trunk_sender_.flush();
     end_batch();
   }
+  begin_batch();
+  receive_offers();  // nobody else will, if another process goes on
+  trunk_sender_.flush();
+  end_batch();
 }
 
 // Outside of any batch: nobody waits for it meanwhile.

@@ -22,6 +22,8 @@ export interface Hosted<Ready, C extends Calls> {
   /** Takes an error that nobody caught and that is known to be harmless. Without it, or if false, the process ends. */
   readonly absorbFault?: (error: unknown) => boolean;
   stop(): Promise<void>;
+  /** As stop, but what only one process may have comes first, and nothing else is waited for. */
+  letGo?(): Promise<void>;
 }
 
 export type Emit<E extends Events> = <N extends keyof E & string>(name: N, value: E[N]) => void;
@@ -92,8 +94,9 @@ export function hostChild<Init extends { logLevel: string }, Ready, C extends Ca
   async function answer({ id, name: call, argument }: ToChild & { type: "call" }): Promise<void> {
     try {
       if (call === SEAL) {
-        await hosted?.stop();
+        const sealed = hosted;
         hosted = undefined;
+        await (sealed?.letGo === undefined ? sealed?.stop() : sealed.letGo());
         tell({ type: "reply", id, value: undefined });
         return;
       }

@@ -30,6 +30,7 @@ hostChild<RelayInit, RelayReady, RelayCalls, RelayEvents>("relay", async (init, 
         relay.ready() ? { ok: true } : { ok: false, reason: "the relay does not forward, or no transceiver is live" },
     },
     stop: () => relay.stop(),
+    letGo: () => relay.letGo(),
   };
 });
 

@@ -57,6 +57,17 @@ export class DirectorySources {
     this.tick(nowMs);
   }
 
+  /**
+   * Those of the process before this one. Sources take a while to name them again; until then, and as long as they answer, they
+   * stay, as if a source had named them that is now silent.
+   */
+  adopt(entries: readonly DirectoryEntry[], nowMs: number): void {
+    for (const { id, address, port } of entries) {
+      this.#believed.set(id, { entry: { id, address, port }, source: "redis", namedMs: nowMs });
+    }
+    this.tick(nowMs);
+  }
+
   /** To be called now and then: who stays away is forgotten. */
   tick(nowMs: number): void {
     const { answers, apply } = this.#options;

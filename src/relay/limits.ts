@@ -14,6 +14,9 @@ export const DRAIN_MS = 2;
 /** Misses taken from the engine in one call. Between two calls the clock is read, so it also bounds the overrun. */
 export const DRAIN_RECORDS = 64;
 
+/** Misses that are still decided when another process is to go on, about 20 ms of them: in a flood it has to wait no longer. */
+export const LET_GO_RECORDS = 1_024;
+
 /** How often a live transceiver is pinged, ms. With {@link DEAD_AFTER_MS} it is how soon a dead one gets no new flows. */
 export const PING_MS = 1_000;
 

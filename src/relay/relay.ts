@@ -43,6 +43,7 @@ import {
   DRAIN_RECORDS,
   EXPIRE_MS,
   IN_USE_MS,
+  LET_GO_RECORDS,
   NEW_FLOW_RATES,
   type NewFlowRates,
   PATHS_PER_FLOW,
@@ -247,8 +248,8 @@ export class Relay {
   #goOn(takenOver: TakenOver | undefined): void {
     if (takenOver === undefined) return;
     const { transceivers, flows, tornFlows, tornTransceivers } = takenOver;
-    this.#trunkEnds.setTransceivers(transceivers);
     this.#directory.adopt(transceivers);
+    this.#sources.adopt(transceivers, performance.now());
     const torn = tornFlows + tornTransceivers;
     const level = torn === 0 ? "info" : "error";
     this.#logger[level](
@@ -259,12 +260,36 @@ export class Relay {
 
   async stop(): Promise<void> {
     if (!this.#running) return;
+    await this.#stopForwarding();
+    await this.#closeRedis();
+  }
+
+  /**
+   * For a successor that waits for the sockets and the flow table: they are free when this resolves. What workers have handed over
+   * is decided first, so that no request is lost; Redis takes its time afterwards.
+   */
+  async letGo(): Promise<void> {
+    if (!this.#running) return;
+    for (let taken = 0; taken < LET_GO_RECORDS; ) {
+      const records = this.#engine.takeControl(DRAIN_RECORDS);
+      if (records.length === 0) break;
+      for (const record of records) this.#decide(record);
+      taken += records.length;
+    }
+    await this.#stopForwarding();
+    this.#closeRedis().catch((error) => this.#logger.warn({ err: error }, "Redis was not closed"));
+  }
+
+  async #stopForwarding(): Promise<void> {
     this.#running = false;
     clearInterval(this.#timer);
     clearImmediate(this.#drainAgain);
     await this.#engine.stop();
     await this.#controlPort.close();
     clearInterval(this.#dnsTimer);
+  }
+
+  async #closeRedis(): Promise<void> {
     await this.#heartbeats?.stop();
     await this.#redis?.flows.stop();
     await this.#redis?.link.close();
