@@ -122,3 +122,14 @@ test("names are resolved by template; one that is not known names nobody", async
   );
   assert.deepEqual(entries.map(({ id }) => id).sort(), [0, 1, 3, 4]);
 });
+
+test("who is adopted stays while sources have not named it again, and as long as it answers", () => {
+  const scene = new Scene();
+  scene.sources.adopt([at(1, 11), at(2, 12)], scene.nowMs);
+  scene.set("static", at(3, 13));
+  assert.deepEqual(scene.list, [at(1, 11), at(2, 12), at(3, 13)]);
+  scene.answering.add(1);
+  scene.nowMs += FORGET_UNNAMED_MS + 1;
+  scene.sources.tick(scene.nowMs);
+  assert.deepEqual(scene.list, [at(1, 11), at(3, 13)]);
+});

@@ -111,3 +111,30 @@ test("pings come once a second from who answers, five times a second from who ha
   f.pass(1_000);
   assert.equal(f.pings.length, 7);
 });
+
+test("who is adopted keeps its slot, and takes new flows after a pong", () => {
+  const f = new Fixture();
+  f.directory.adopt([{ ...ENTRY, epoch: EPOCH, slot: 5 }]);
+  assert.equal(f.directory.slotOf(7, EPOCH), 5);
+  assert.equal(f.find(), undefined);
+  f.directory.set([ENTRY]);
+  f.pong();
+  assert.equal(f.find(), 5);
+  assert.deepEqual([f.added, f.retired], [[], []]);
+});
+
+test("who is adopted and has been restarted meanwhile loses its slot, as does one that is not in the list", () => {
+  const f = new Fixture();
+  f.directory.adopt([{ ...ENTRY, epoch: EPOCH, slot: 5 }]);
+  f.pong(EPOCH + 1n);
+  assert.deepEqual([f.added, f.retired], [[{ ...ENTRY, epoch: EPOCH + 1n }], [5]]);
+  f.directory.set([]);
+  assert.deepEqual(f.retired, [5, 1]);
+});
+
+test("an address is the same however it is written", () => {
+  const f = new Fixture();
+  f.directory.adopt([{ id: 7, address: "2001:db8::5", port: 7000, epoch: EPOCH, slot: 5 }]);
+  f.directory.set([{ id: 7, address: "2001:DB8:0::0005", port: 7000 }]);
+  assert.deepEqual(f.retired, []);
+});

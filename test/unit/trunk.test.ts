@@ -216,3 +216,8 @@ test("damaged frames neither throw nor reach past their end", () => {
   }
   assert.ok(Object.values(outcomes).every((count) => count > 1_000));
 });
+
+test("a writer that follows another one goes on above it", () => {
+  const lastSequence = 2 ** 40 + 7;
+  assert.equal(opened(readerUp(), oneFrame(writerUp({ lastSequence }))).sequence, BigInt(lastSequence) + 1n);
+});

@@ -1,0 +1,106 @@
+/** Two native engines after each other with the same sockets and the same memory, as two processes of a keeper have them. */
+import assert from "node:assert/strict";
+import { closeSync } from "node:fs";
+import { type TestContext, test } from "node:test";
+import type { EngineOptions } from "../../src/engine/engine.ts";
+import { loadBinding } from "../../src/engine/native/binding.ts";
+import { OpenLanes } from "../../src/engine/native/lanes.ts";
+import { NativeEngine } from "../../src/engine/native/native-engine.ts";
+import { bindingRequest, rtpLike } from "../kit/datagrams.ts";
+import { EngineRig, engineOptions } from "../kit/engine-rig.ts";
+import { until } from "../kit/until.ts";
+
+/** What a keeper has, and an engine that works with it. */
+async function kept(context: TestContext): Promise<{ rig: EngineRig; options: EngineOptions }> {
+  const lanes = new OpenLanes(engineOptions());
+  const memory = loadBinding().makeKeptMemory();
+  context.after(() => {
+    lanes.close();
+    closeSync(memory);
+  });
+  const options = engineOptions({ ingresses: lanes.ingresses, adopted: lanes.descriptors, memory });
+  const rig = new EngineRig((given) => new NativeEngine(given), options);
+  context.after(() => rig.close());
+  await rig.engine.start(rig.control.onControl);
+  return { rig, options };
+}
+
+function successor(context: TestContext, rig: EngineRig, options: EngineOptions): NativeEngine {
+  const engine = new NativeEngine(options);
+  context.after(() => engine.stop());
+  engine.setKeys(rig.ring);
+  return engine;
+}
+
+test("the next engine forwards at once, both ways, before it was told of any transceiver", async (context) => {
+  const { rig, options } = await kept(context);
+  assert.equal(rig.engine.takenOver, undefined);
+  const transceiver = await rig.transceiver();
+  const client = await rig.client();
+  const ufrag = await rig.establish(client, transceiver);
+  await rig.engine.stop();
+  const waiting = rtpLike();
+  await client.send(waiting); // the kernel keeps it
+
+  const next = successor(context, rig, options);
+  await next.start(() => {});
+  assert.deepEqual(next.takenOver, {
+    transceivers: [{ ...transceiver.entry, slot: transceiver.slot }],
+    flows: 1,
+    tornFlows: 0,
+    tornTransceivers: 0,
+  });
+  assert.equal(next.flow(client.path)?.state, "assured");
+  await rig.arrived(transceiver, client, waiting);
+  const request = bindingRequest(ufrag);
+  await client.send(request);
+  await rig.arrived(transceiver, client, request);
+  const before = client.received.length;
+  await transceiver.data(client.path, rtpLike());
+  await until(
+    () => client.received.length > before,
+    () => "nothing came to the client",
+  );
+});
+
+test("while an engine has the memory no other one starts with it, and the first one goes on", async (context) => {
+  const { rig, options } = await kept(context);
+  const transceiver = await rig.transceiver();
+  const client = await rig.client();
+  await rig.establish(client, transceiver);
+  const second = successor(context, rig, options);
+  await assert.rejects(
+    second.start(() => {}),
+    { code: "KEPT_BUSY" },
+  );
+  await rig.up(client, transceiver, rtpLike());
+});
+
+test("an engine that has been stopped changes nothing any more", async (context) => {
+  const { rig, options } = await kept(context);
+  const transceiver = await rig.transceiver();
+  const client = await rig.client();
+  const ufrag = await rig.establish(client, transceiver);
+  await rig.engine.stop();
+  const next = successor(context, rig, options);
+  await next.start(() => {});
+  assert.equal(rig.engine.end(client.path, transceiver.slot, ufrag), false);
+  rig.engine.retireTransceiver(transceiver.slot);
+  assert.equal(rig.engine.restore(client.path, transceiver.slot, [ufrag]), "table-full");
+  assert.equal(next.flow(client.path)?.owner, transceiver.slot);
+  await client.send(rtpLike());
+  await until(
+    () => transceiver.frames.length > 0,
+    () => "nothing came to the transceiver",
+  );
+});
+
+test("memory of another size is not read", async (context) => {
+  const { rig, options } = await kept(context);
+  await rig.engine.stop();
+  const next = successor(context, rig, { ...options, flowCapacity: options.flowCapacity * 2 });
+  await assert.rejects(
+    next.start(() => {}),
+    { code: "KEPT_FOREIGN" },
+  );
+});
