@@ -140,11 +140,15 @@ function startMeasuring(call) {
   let server;
   let ticks = 0;
   let over = false;
+  const ask = async () => {
+    server = (await call.describe()) ?? server;
+  };
   const tick = async () => {
     element("duration").textContent = durationText(Date.now() - started);
     pinger.ping();
+    // Not waited for: figures of the network are wanted most when the server does not answer.
+    if (ticks++ % ASK_SERVER_EVERY === 0) ask();
     const figure = await meter();
-    if (ticks++ % ASK_SERVER_EVERY === 0) server = await call.describe();
     if (over) return;
     figures.roundTrip.add([figure.roundTrip, pinger.take()]);
     figures.jitter.add([figure.jitterReceived, figure.jitterSent]);
