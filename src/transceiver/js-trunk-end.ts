@@ -1,5 +1,5 @@
 /**
- * The pure-JS end of the trunk, over node:dgram: for hosts where the addon cannot load, and to compare the native end with.
+ * The pure-JS end of the trunk, over node:dgram: to compare the native end with.
  * The kernel's drops and the age of what it reads are hidden from it, so it cannot tell stale media.
  */
 import { createSocket, type RemoteInfo, type Socket } from "node:dgram";

@@ -47,7 +47,7 @@ export interface TransceiverOptions {
   readonly maxIdleMs?: number;
   readonly logger: Logger;
   readonly limits: { readonly maxCalls: number };
-  /** Native if absent, and js where the addon cannot load. */
+  /** Native if absent; js to compare it with. */
   readonly trunkEnd?: TrunkEnd["kind"];
   /** Echo if absent. */
   readonly backend?: Backend;
@@ -287,15 +287,7 @@ export class Transceiver {
   }
 }
 
-/** Native if it is asked for and the addon loads, which is not certain on every host; js is a fallback with the same rules. */
-function makeTrunkEnd({ trunkEnd = "native", logger }: TransceiverOptions, options: TrunkEndOptions): TrunkEnd {
-  if (trunkEnd === "native") {
-    try {
-      return new NativeTrunkEnd(options);
-    } catch (error) {
-      if (!(error instanceof EarshotError) || error.code !== "ADDON_UNAVAILABLE") throw error;
-      logger.warn(`${error.message}; going on with a trunk in JavaScript, which takes fewer calls`);
-    }
-  }
-  return new JsTrunkEnd(options);
+/** Where the addon does not load there is no DTLS either, so nothing falls back to js by itself. */
+function makeTrunkEnd({ trunkEnd = "native" }: TransceiverOptions, options: TrunkEndOptions): TrunkEnd {
+  return trunkEnd === "native" ? new NativeTrunkEnd(options) : new JsTrunkEnd(options);
 }
