@@ -57,6 +57,8 @@ export class SupervisedChild<Ready, C extends Calls, E extends Events> {
   #standby: Child<Ready, C, E> | undefined;
   #stopped = false;
   #upgrading = false;
+  /** What the new version said of itself as it ended. */
+  #whyNotUpgraded: string | undefined;
   #restarts = 0;
   #upgrades = 0;
   #quickDeaths = 0;
@@ -129,6 +131,7 @@ export class SupervisedChild<Ready, C extends Calls, E extends Events> {
     if (this.#upgrading) throw new EarshotError("UPGRADE_FAILED", "an upgrade is under way: wait for its end");
     if (old?.up !== true) throw new EarshotError("UPGRADE_FAILED", this.#goneError().message);
     this.#upgrading = true;
+    this.#whyNotUpgraded = undefined;
     try {
       const wasHealthy = await isHealthy();
       const candidate = await this.#load(old);
@@ -193,10 +196,8 @@ export class SupervisedChild<Ready, C extends Calls, E extends Events> {
     }
     if (!candidate.gone) candidate.kill(); // its end makes the old one take over
     while (!this.#stopped && (this.#active === candidate || !this.up)) await sleep(HEALTH_POLL_MS);
-    throw new EarshotError(
-      "UPGRADE_FAILED",
-      `the new ${this.name} was not healthy within ${withinMs} ms: the old one has taken over again`,
-    );
+    const why = this.#whyNotUpgraded ?? `it was not healthy within ${withinMs} ms`;
+    throw new EarshotError("UPGRADE_FAILED", `the old ${this.name} has taken over from the new one again: ${why}`);
   }
 
   #fork(): Child<Ready, C, E> {
@@ -255,7 +256,9 @@ export class SupervisedChild<Ready, C extends Calls, E extends Events> {
       this.#firstReady = undefined;
       return;
     }
-    if (!wasUp) this.#options.onFailed?.(failure);
+    // In an upgrade it is the new version's failure, and the old one's turn.
+    if (this.#upgrading) this.#whyNotUpgraded = failure?.message;
+    else if (!wasUp) this.#options.onFailed?.(failure);
     const steady = wasUp && Date.now() - this.#readyAt >= STEADY_MS;
     this.#quickDeaths = steady ? 0 : this.#quickDeaths + 1;
     const afterMs = this.#quickDeaths > 1 && !this.#upgrading ? RESPAWN_MS : 0;

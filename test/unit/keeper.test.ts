@@ -139,9 +139,13 @@ describe("an upgrade", () => {
   test("to a process that cannot start gives the old one its place back", async (context) => {
     let starts = 0;
     const init = (): FixtureInit => ({ logLevel: "silent", behaviour: ++starts === 2 ? "fail" : "serve" });
-    const { child } = await supervised(context, { init });
+    const onFailed = () => assert.fail("what the old process needs is not to be thrown away");
+    const { child } = await supervised(context, { init, onFailed });
     const { pid } = child;
-    await assert.rejects(child.upgrade(healthy), { code: "UPGRADE_FAILED" });
+    await assert.rejects(child.upgrade(healthy), {
+      code: "UPGRADE_FAILED",
+      message: /UDP 127\.0\.0\.1:3478 is in use/,
+    });
     assert.deepEqual([child.pid, child.up, child.upgrades], [pid, true, 0]);
     assert.equal(await child.ask("echo", 1), 1);
   });
