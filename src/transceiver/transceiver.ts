@@ -155,8 +155,8 @@ export class Transceiver {
   }
 
   /**
-   * Opens the trunk and says where it is. Throws an `EarshotError`: WERIFT_INTERNALS, or a code of the operating system
-   * such as EADDRINUSE; nothing is left open then.
+   * Opens the trunk and says where it is. Throws an `EarshotError`: WERIFT_INTERNALS, ADDON_UNAVAILABLE, or a code of the
+   * operating system such as EADDRINUSE; nothing is left open then.
    */
   async start(): Promise<AddressPort> {
     await prepareWerift();
