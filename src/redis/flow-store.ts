@@ -17,6 +17,7 @@ import {
   FOLLOW_ENTRIES,
   FOLLOW_MS,
   PRELOAD_KEYS,
+  TRANSCEIVERS_WITHIN_MS,
   WAITING_MS,
   WAITING_STEP,
 } from "./limits.ts";
@@ -58,6 +59,8 @@ export interface FlowStoreOptions {
   readonly slotOf: (transceiver: number, epoch: bigint) => Slot | undefined;
   /** The process that has this slot. */
   readonly endOf: (slot: Slot) => { readonly id: number; readonly epoch: bigint } | undefined;
+  /** Whether any transceiver has answered yet. */
+  readonly hasTransceivers: () => boolean;
   /** A flow has come into the table: it counts among the paths of its ufrag. */
   readonly onRestored: (path: Buffer, slot: Slot, ufrag: string) => void;
   readonly logger: Logger;
@@ -144,10 +147,12 @@ export class FlowStore {
 
   /** Loads what is there, then follows the changes; begins again after each loss of Redis. */
   async #follow(): Promise<void> {
-    const { link, logger } = this.#options;
+    const { link, logger, hasTransceivers } = this.#options;
+    const startedMs = performance.now();
     while (!this.#stopped) {
       try {
-        if (link.isReady) {
+        // Records of transceivers that have not answered yet would only wait.
+        if (link.isReady && (hasTransceivers() || performance.now() - startedMs > TRANSCEIVERS_WITHIN_MS)) {
           // From before the preload, so that nothing falls between the two.
           const from = await link.streamEnd(link.key(CHANGES_KEY));
           await this.#preload();

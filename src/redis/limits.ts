@@ -45,6 +45,8 @@ export const FOLLOW_ENTRIES = 16;
 
 /** Keys in one step of the preload; the answer is about 60 KB, and about 5 ms of work. */
 export const PRELOAD_KEYS = 512;
+/** A relay that starts waits that long for a transceiver to answer before it loads flows, ms: they answer within a few. */
+export const TRANSCEIVERS_WITHIN_MS = 1_000;
 /** Records kept for transceivers that have not answered yet. They may answer a second after a relay's start, not an hour. */
 export const MOST_WAITING = 131_072;
 export const WAITING_MS = 10_000;

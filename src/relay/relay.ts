@@ -402,6 +402,7 @@ export class Relay {
       isTrunkEnd: common.isTrunkEnd,
       slotOf: (id, epoch) => this.#directory.liveSlotOf(id, epoch),
       endOf: (slot) => this.#directory.endOf(slot),
+      hasTransceivers: () => this.#directory.counts().live > 0,
       onRestored: (path, slot, ufrag) => this.#paths.add({ ufrag, hash: this.#hash.ofUfrag(ufrag), slot }, path),
       logger,
     });

@@ -16,6 +16,9 @@ import {
 import { keyFileText, newSecret } from "../../src/keys/key-file.ts";
 import { type DerivedKeys, deriveKeys } from "../../src/keys/key-ring.ts";
 import { KeySchedule } from "../../src/keys/key-schedule.ts";
+import { flowBody, RECORD_KIND, sealRecord } from "../../src/redis/record.ts";
+import { sealToken } from "../../src/token/token.ts";
+import { pathBytes } from "../../src/trunk/path.ts";
 import { EarshotProcess } from "../kit/earshot-process.ts";
 import { eventually } from "../kit/eventually.ts";
 import { freeUdpPort } from "../kit/free-udp-port.ts";
@@ -24,6 +27,9 @@ import type { ChaosOptions } from "./scenario.ts";
 const CLUSTER = 1;
 const TRANSCEIVER = 1;
 const KEY = 1;
+/** Of every relay, unless told otherwise. */
+const INGRESS = 1;
+const RECORD_MS = 3_600_000;
 /** First octet of the clients' addresses: loopback needs no preparation. */
 const CLIENTS = 127;
 
@@ -42,6 +48,8 @@ export interface LoadOptions {
   /** From then on all flows send to this port. */
   readonly moveAfterMs?: number;
   readonly moveToPort?: number;
+  /** From which all clients send. */
+  readonly clientPort?: number;
 }
 
 export interface RigOptions {
@@ -58,10 +66,18 @@ export class ChaosRig {
   readonly #keys: DerivedKeys;
   #echo: EchoTransceiver;
   #flowsFile: string;
+  readonly #epoch: bigint;
   #generation = 0;
 
   private constructor(
-    parts: { folder: string; keysFile: string; keys: DerivedKeys; echo: EchoTransceiver; flowsFile: string },
+    parts: {
+      folder: string;
+      keysFile: string;
+      keys: DerivedKeys;
+      echo: EchoTransceiver;
+      flowsFile: string;
+      epoch: bigint;
+    },
     options: ChaosOptions,
     rigOptions: RigOptions,
   ) {
@@ -70,6 +86,7 @@ export class ChaosRig {
     this.#keys = parts.keys;
     this.#echo = parts.echo;
     this.#flowsFile = parts.flowsFile;
+    this.#epoch = parts.epoch;
     this.#options = options;
     this.#rigOptions = rigOptions;
   }
@@ -89,8 +106,9 @@ export class ChaosRig {
     writeFileSync(keysFile, keyFileText(schedule), { mode: 0o600 });
     const keys = deriveKeys({ id: KEY, secret, signs: true });
     const flowsFile = path.join(folder, "flows");
-    const echo = await startEcho(options, keys, flowsFile, BigInt(Date.now()), rigOptions);
-    const rig = new ChaosRig({ folder, keysFile, keys, echo, flowsFile }, options, rigOptions);
+    const epoch = BigInt(Date.now());
+    const echo = await startEcho(options, keys, flowsFile, epoch, rigOptions);
+    const rig = new ChaosRig({ folder, keysFile, keys, echo, flowsFile, epoch }, options, rigOptions);
     try {
       return await body(rig);
     } finally {
@@ -98,6 +116,20 @@ export class ChaosRig {
       await rig.#echo.stop();
       rmSync(folder, { recursive: true });
     }
+  }
+
+  /** Records of as many flows of this transceiver as a relay would have written, by path. */
+  flowRecords(count: number): Map<string, Buffer> {
+    const expiresAtMs = Date.now() + RECORD_MS;
+    const records = new Map<string, Buffer>();
+    for (let i = 0; i < count; i++) {
+      const at = pathBytes(INGRESS, `10.${(i >> 16) & 255}.${(i >> 8) & 255}.${i & 255}`, 40_000);
+      const token = { cluster: CLUSTER, transceiver: TRANSCEIVER, epoch: this.#epoch, expiresAtMs, nonce: i };
+      const body = flowBody({ transceiver: TRANSCEIVER, epoch: this.#epoch, ufrags: [sealToken(token, this.#keys)] });
+      const fields = { kind: RECORD_KIND.flow, timeMs: Date.now(), body };
+      records.set(at.toString("hex"), sealRecord(this.#keys, CLUSTER, at, fields));
+    }
+    return records;
   }
 
   get echo(): EchoTransceiver {
@@ -146,8 +178,8 @@ export class ChaosRig {
 
   /** All flows send to this relay, and what they send comes back. */
   load(relay: ChaosRelay, options: LoadOptions, flowsFile = this.#flowsFile): Promise<EstablishedResult> {
-    const { seconds, ...others } = options;
-    const target = { to: "127.0.0.1", port: relay.port, flowsFile };
+    const { seconds, clientPort, ...others } = options;
+    const target = { to: "127.0.0.1", port: relay.port, flowsFile, ...(clientPort !== undefined && { clientPort }) };
     return runEstablished(target, seconds, { ...others, rate: this.#options.rate });
   }
 }

@@ -1,7 +1,9 @@
 /** All scenarios, in the order in which they run. */
 import type { Scenario } from "./scenario.ts";
 import { keeperKilled } from "./scenarios/keeper-killed.ts";
+import { preload, redisTrouble, relayGoneWithRedis } from "./scenarios/redis.ts";
 import { relayGoneWithoutRedis } from "./scenarios/relay-gone.ts";
+import { rebound, transceiverReplaced } from "./scenarios/strangers.ts";
 
 import { tableDamaged } from "./scenarios/table-damaged.ts";
 import { upgrade } from "./scenarios/upgrade.ts";
@@ -12,5 +14,10 @@ export const SCENARIOS: readonly Scenario[] = [
   upgrade,
   tableDamaged,
   keeperKilled,
+  relayGoneWithRedis,
   relayGoneWithoutRedis,
+  preload,
+  redisTrouble,
+  transceiverReplaced,
+  rebound,
 ];
