@@ -32,9 +32,10 @@ void Worker::uplink(const Datagram& datagram, bool from_loopback, bool truncated
   if (packet_class == PacketClass::stun) return uplink_stun(datagram);
 
   const Flow* flow = shared_.flows.find(datagram.path, datagram.hash);
-  if (flow == nullptr) return count(Counter::up_drop_no_flow);
+  const TransceiverSlot* owner = flow == nullptr ? nullptr : shared_.directory.live(flow->owner);
+  if (owner == nullptr) return count(Counter::up_drop_no_flow);
   if (!flow->assured()) return count(Counter::up_drop_tentative);
-  if (!forward(flow->owner, datagram)) return count(Counter::up_drop_no_flow);
+  trunk_sender_.append(flow->owner, *owner, datagram.path, datagram.bytes, datagram.length, false);
 }
 
 void Worker::uplink_stun(const Datagram& datagram) {

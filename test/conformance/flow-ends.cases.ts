@@ -93,6 +93,18 @@ export function flowEndCases(make: MakeEngine): void {
       await rig.expect({ down_received: 1, down_drop_sender: 1 });
     }));
 
+  test("a retired transceiver's unanswered path counts as no flow", () =>
+    withRig(make, {}, async (rig) => {
+      const transceiver = await rig.transceiver(1);
+      const client = await rig.client();
+      await rig.install(client, transceiver);
+      await client.send(rtpLike());
+      await rig.expect({ up_received: 1, up_drop_tentative: 1 });
+      rig.engine.retireTransceiver(transceiver.slot);
+      await client.send(rtpLike(), successResponse());
+      await rig.expect({ up_received: 2, up_drop_no_flow: 2 });
+    }));
+
   test("a retired pending session gets no copies, its requests miss, and it is soon forgotten", () =>
     withRig(make, {}, async (rig) => {
       const [owner, pending] = [await rig.transceiver(1), await rig.transceiver(2)];
