@@ -58,7 +58,8 @@ test("mutated RTP, RTCP, SCTP and data-channel messages cost at most the call th
   assert.deepEqual(JSON.parse(output), { rtp: MESSAGES, rtcp: MESSAGES, sctp: MESSAGES, message: MESSAGES });
   assert.ok(echoed > 10, `${echoed} echoes meanwhile`);
 
-  assert.deepEqual(earshot.children(), processes, earshot.log);
+  const alive = earshot.children();
+  for (const pid of processes) assert.ok(alive.includes(pid), earshot.log);
   const another = await call(url);
   await echoes(another, "and so do new ones");
   await another.close();
