@@ -14,11 +14,6 @@ inline cpu_set_t allowed_cpus() {
   return set;
 }
 
-inline bool may_use(int cpu) {
-  const cpu_set_t set = allowed_cpus();
-  return cpu >= 0 && cpu < CPU_SETSIZE && CPU_ISSET(static_cast<size_t>(cpu), &set);
-}
-
 // As the kernel writes it: 0-3,6
 inline std::string cpu_list(const cpu_set_t& set) {
   std::string list;

@@ -73,11 +73,9 @@ Failure Engine::start_workers(unsigned count, const std::vector<int>& cpus) {
     workers_.push_back(std::make_unique<Worker>(work_of(number, count), options_.ingresses, shared_));
   }
   for (unsigned w = 0; w < count; w++) {
-    int cpu = w < cpus.size() ? cpus[w] : -1;
-    if (cpu >= 0 && !may_use(cpu)) {
-      warn_not_pinned(w + 1, cpu);
-      cpu = -1;
-    }
+    // The kernel knows the cpuset. Our own affinity is no measure: who has bound the process to one CPU, for the
+    // control plane, may well name others for its workers.
+    const int cpu = w < cpus.size() ? cpus[w] : -1;
     bool pinned = false;
     if (const int error = workers_[w]->start(cpu, pinned)) {
       stop_workers();

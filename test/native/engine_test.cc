@@ -84,6 +84,27 @@ TEST("a worker that cannot be pinned is warned of, and forwards all the same") {
   CHECK(within_two_seconds([&] { return total(engine, Counter::up_drop_no_flow) == 1; }));
 }
 
+TEST("a worker may be pinned to a CPU that the process that starts it is not bound to") {
+  cpu_set_t before;
+  CHECK_EQUAL(sched_getaffinity(0, sizeof before, &before), 0);
+  std::vector<int> cpus;
+  for (int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+    if (CPU_ISSET(static_cast<size_t>(cpu), &before)) cpus.push_back(cpu);
+  }
+  cpu_set_t first;
+  CPU_ZERO(&first);
+  CPU_SET(static_cast<size_t>(cpus.front()), &first);
+  CHECK_EQUAL(sched_setaffinity(0, sizeof first, &first), 0);
+  EngineOptions pinned = options(1);
+  pinned.cpus = {cpus.back()};
+  Engine engine(
+      pinned, [](void*) {}, nullptr);
+  engine.set_keys(keys());
+  CHECK_EQUAL(engine.start().error, 0);
+  CHECK_EQUAL(engine.warnings().size(), 0u);
+  CHECK_EQUAL(sched_setaffinity(0, sizeof before, &before), 0);
+}
+
 TEST("what the kernel granted of the receive buffers can be read") {
   Engine engine(
       options(1, 2), [](void*) {}, nullptr);
