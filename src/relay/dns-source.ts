@@ -4,6 +4,7 @@
  */
 import { lookup } from "node:dns/promises";
 import type { DirectoryEntry } from "./directory.ts";
+import { DNS_MS } from "./limits.ts";
 
 export interface DnsTemplate {
   /** With `{id}` in it. */
@@ -39,3 +40,27 @@ export async function resolveTemplate(
 }
 
 const resolveName = async (name: string, family: 4 | 6): Promise<string> => (await lookup(name, { family })).address;
+
+/** Asks at once, and then every DNS_MS, never twice at a time. Throws nothing. */
+export class DnsSource {
+  readonly #timer: NodeJS.Timeout;
+  #isAsking = false;
+  #stopped = false;
+
+  constructor(template: DnsTemplate, family: 4 | 6, onEntries: (entries: readonly DirectoryEntry[]) => void) {
+    const ask = async () => {
+      if (this.#isAsking) return;
+      this.#isAsking = true;
+      const entries = await resolveTemplate(template, family);
+      this.#isAsking = false;
+      if (!this.#stopped) onEntries(entries);
+    };
+    this.#timer = setInterval(() => void ask(), DNS_MS);
+    void ask();
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    clearInterval(this.#timer);
+  }
+}

@@ -33,12 +33,11 @@ import { ControlPort } from "./control-port.ts";
 import { quotaWarning } from "./cpu-quota.ts";
 import { Directory, type DirectoryEntry } from "./directory.ts";
 import { DirectorySources, isInNetworks, networkOf } from "./directory-sources.ts";
-import { type DnsTemplate, resolveTemplate } from "./dns-source.ts";
+import { DnsSource, type DnsTemplate } from "./dns-source.ts";
 import { type RelayIdentity, relayIdentity } from "./identity.ts";
 import { KeyedHash } from "./keyed-hash.ts";
 import {
   budgetsFor,
-  DNS_MS,
   DRAIN_MS,
   DRAIN_RECORDS,
   EXPIRE_MS,
@@ -118,7 +117,7 @@ export class Relay {
   readonly #options: RelayOptions;
   readonly #sources: DirectorySources;
   #heartbeats: HeartbeatReader | undefined;
-  #dnsTimer: NodeJS.Timeout | undefined;
+  #dns: DnsSource | undefined;
   #keys: KeyRing;
   #timer: NodeJS.Timeout | undefined;
   #drainAgain: NodeJS.Immediate | undefined;
@@ -286,7 +285,7 @@ export class Relay {
     clearImmediate(this.#drainAgain);
     await this.#engine.stop();
     await this.#controlPort.close();
-    clearInterval(this.#dnsTimer);
+    this.#dns?.stop();
   }
 
   async #closeRedis(): Promise<void> {
@@ -372,16 +371,9 @@ export class Relay {
       });
     }
     if (directoryDns === undefined) return;
-    let asking = false;
-    const ask = async () => {
-      if (asking) return;
-      asking = true;
-      const entries = await resolveTemplate(directoryDns, addressFamily(trunk.address));
-      asking = false;
-      if (this.#running) this.#sources.set("dns", entries, performance.now());
-    };
-    void ask();
-    this.#dnsTimer = setInterval(() => void ask(), DNS_MS);
+    this.#dns = new DnsSource(directoryDns, addressFamily(trunk.address), (entries) =>
+      this.#sources.set("dns", entries, performance.now()),
+    );
   }
 
   #end(path: Buffer, slot: Slot | undefined, ufrag: string): void {
