@@ -1,6 +1,10 @@
 /** Which SCTP packets werift may read: all that an honest client sends, and none that would hold it up. */
 import assert from "node:assert/strict";
+import { once } from "node:events";
 import { test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { Worker } from "node:worker_threads";
+import { packageRoot } from "../../src/package-root.ts";
 import { MAX_CHUNKS, MAX_TSN_AHEAD, mayReadSctp, type SctpBounds } from "../../src/transceiver/werift/sctp-check.ts";
 import { mutated, Random } from "../kit/mutations.ts";
 
@@ -109,4 +113,19 @@ test("no mutation makes it throw", () => {
   for (let n = 0; n < 100_000; n++)
     verdicts[`${mayReadSctp(mutated(random, Buffer.from(random.pick(seeds)), seeds), BOUNDS)}`]++;
   assert.ok(verdicts.true > 1_000 && verdicts.false > 1_000, JSON.stringify(verdicts));
+});
+
+test("control: without the check werift reads a parameter of length 0 until there is no memory left", async () => {
+  // Within another thread, that may take no more than so much. The parameter is HOSTILE's, without its chunk.
+  const reader = `
+    const { workerData } = require("node:worker_threads");
+    require(workerData.file).decodeParams(Buffer.from("00010000", "hex"));`;
+  const file = fileURLToPath(new URL("node_modules/werift/lib/sctp/src/chunk.js", packageRoot));
+  const worker = new Worker(reader, {
+    eval: true,
+    workerData: { file },
+    resourceLimits: { maxOldGenerationSizeMb: 64 },
+  });
+  const [error] = await once(worker, "error");
+  assert.equal(error.code, "ERR_WORKER_OUT_OF_MEMORY");
 });
