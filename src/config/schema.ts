@@ -350,7 +350,7 @@ export const FIELDS = {
     unit: "calls per second",
     default: fixed(100),
     off: "off",
-    help: "most calls that begin in a second, in all processes together; further ones are answered with 503. An answer alone costs 3 to 4 ms of a CPU",
+    help: "most calls that begin in a second, in all processes together; further ones are answered with 503. Answering takes a transceiver more than anything else that a call asks of it",
     example: "100",
     schema: integerOrOff(1, 100000),
   }),
