@@ -11,6 +11,7 @@ import { verifyFingerprint, verifyMessageIntegrity } from "../src/stun/stun-inte
 import { localUfrag, readStun, STUN_ATTRIBUTE, STUN_CLASS } from "../src/stun/stun-reader.ts";
 import { u32, u64, writeStun } from "../src/stun/stun-writer.ts";
 import { icePassword, openToken, sealToken } from "../src/token/token.ts";
+import { Opus } from "../src/transceiver/audio/opus.ts";
 import { DIRECTION, TrunkReader, TrunkWriter } from "../src/trunk/datagram.ts";
 import { FRAME_KIND, readFrames } from "../src/trunk/frame.ts";
 import { pathBytes, pathKey } from "../src/trunk/path.ts";
@@ -131,6 +132,25 @@ add(
     reader = newReader();
   },
 );
+
+/** Two seconds of something like a voice: a pitch that moves, its overtones, syllables and breath. */
+const RATE = 24_000;
+const FRAME_SAMPLES = RATE / 50;
+const speech = Array.from({ length: 100 }, (_, frame) => {
+  const pcm = new Int16Array(FRAME_SAMPLES);
+  for (let n = 0; n < FRAME_SAMPLES; n++) {
+    const time = (frame * FRAME_SAMPLES + n) / RATE;
+    const phase = 2 * Math.PI * (140 * time + 3 * Math.sin(2 * time));
+    const voiced = Math.sin(phase) + Math.sin(2 * phase) / 2 + Math.sin(5 * phase) / 4 + Math.sin(9 * phase) / 8;
+    const syllable = Math.max(0, Math.sin(2 * Math.PI * 4 * time));
+    pcm[n] = 8_000 * syllable * voiced + randomInt(-300, 300);
+  }
+  return new Uint8Array(pcm.buffer);
+});
+const opus = await Opus.open(RATE);
+const packets = speech.map((pcm) => opus.encode(pcm));
+add("Opus: encode 20 ms at 24 kHz", (n) => void opus.encode(speech[n % speech.length]!));
+add("Opus: decode 20 ms at 24 kHz", (n) => void opus.decode(packets[n % packets.length]!));
 
 /** In a full table of the JS engine, over all its paths in random order. */
 function lookup(flows: number): Timed {
