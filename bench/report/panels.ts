@@ -43,6 +43,7 @@ const DRAWN: Readonly<Record<Result["part"], (tables: ReadonlyMap<string, Table>
   admission: () => [],
   transceiver: () => [],
   dtls: () => [],
+  preload: () => [],
 };
 
 export function panelsOf({ part, tables }: Result): Panel[] {

@@ -7,7 +7,7 @@ import path from "node:path";
 import { z } from "zod";
 import { originSchema } from "./origin.ts";
 
-export const PARTS = ["micro", "pps", "latency", "setup", "admission", "transceiver", "dtls"] as const;
+export const PARTS = ["micro", "pps", "latency", "setup", "admission", "transceiver", "dtls", "preload"] as const;
 export type PartName = (typeof PARTS)[number];
 
 const cellSchema = z.strictObject({

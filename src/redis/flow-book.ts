@@ -5,14 +5,13 @@
  * for the engine: the time is an argument. Memory is bounded by the flow table's capacity.
  */
 import type { Engine, Slot } from "../engine/engine.ts";
-import { pathKey } from "../trunk/path.ts";
+import { pathKey, pathOfKey } from "../trunk/path.ts";
 import { FIRST_LOOK_MS, MOST_FRESH, REFRESH_MS, SWEEP_STEP } from "./limits.ts";
 
 /** last-seen moves in steps of a second or so: what is later by more than that has been seen since. */
 const SEEN_STEP_MS = 2_000;
 
 export interface BookEntry {
-  readonly path: Buffer;
   slot: Slot;
   /** Newest first, two at most. */
   ufrags: readonly string[];
@@ -26,7 +25,7 @@ export interface FlowBookOptions {
   readonly engine: Pick<Engine, "flow">;
   readonly capacity: number;
   /** A flow is to be written, `seenMs` ago it was alive. False if that has to wait. */
-  readonly write: (entry: BookEntry, seenMs: number) => boolean;
+  readonly write: (path: Buffer, entry: BookEntry, seenMs: number) => boolean;
 }
 
 export class FlowBook {
@@ -51,8 +50,8 @@ export class FlowBook {
     if (known === undefined && this.#entries.size >= this.#options.capacity) return;
     const ufrags = known?.slot === slot ? [ufrag, known.ufrags[0]!] : [ufrag];
     // A session that is pending here is not the owner: the look will tell, and until then the owner's entry stays.
-    if (known !== undefined && known.slot !== slot && this.#isOwner(known)) return;
-    this.#entries.set(key, { path: Buffer.from(path), slot, ufrags, writtenMs: 0, restoredMs: 0 });
+    if (known !== undefined && known.slot !== slot && this.#isOwner(path, known)) return;
+    this.#entries.set(key, { slot, ufrags, writtenMs: 0, restoredMs: 0 });
     if (this.#fresh.length < MOST_FRESH) this.#fresh.push({ key, dueMs: nowMs + FIRST_LOOK_MS });
   }
 
@@ -80,7 +79,7 @@ export class FlowBook {
     const known = this.#entries.get(key);
     if (known === undefined && this.#entries.size >= this.#options.capacity) return;
     const writtenMs = known?.writtenMs ?? 0;
-    this.#entries.set(key, { path: Buffer.from(path), slot, ufrags, writtenMs, restoredMs: nowMs });
+    this.#entries.set(key, { slot, ufrags, writtenMs, restoredMs: nowMs });
   }
 
   /** Looks at flows that are due. To be called every 100 ms. */
@@ -99,7 +98,8 @@ export class FlowBook {
   #look(key: string, nowMs: number): void {
     const entry = this.#entries.get(key);
     if (entry === undefined) return;
-    const flow = this.#options.engine.flow(entry.path);
+    const path = pathOfKey(key);
+    const flow = this.#options.engine.flow(path);
     if (flow === undefined || (flow.owner !== entry.slot && flow.pending !== entry.slot)) {
       this.#entries.delete(key);
       return;
@@ -108,10 +108,10 @@ export class FlowBook {
     const seenMs = nowMs - flow.idleMs;
     // Alive at another relay, and only known here: that one writes it.
     if (entry.restoredMs !== 0 && seenMs <= entry.restoredMs + SEEN_STEP_MS) return;
-    if (this.#options.write(entry, seenMs)) entry.writtenMs = nowMs;
+    if (this.#options.write(path, entry, seenMs)) entry.writtenMs = nowMs;
   }
 
-  #isOwner(entry: BookEntry): boolean {
-    return this.#options.engine.flow(entry.path)?.owner === entry.slot;
+  #isOwner(path: Buffer, entry: BookEntry): boolean {
+    return this.#options.engine.flow(path)?.owner === entry.slot;
   }
 }

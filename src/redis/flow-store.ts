@@ -4,35 +4,18 @@
  * table only by a record whose MAC is right, that is fresh, and whose token names a transceiver that is live. Nothing that is
  * in the table leaves it because of Redis, but by the record of a session's end. No packet waits for any of it.
  */
-import { setTimeout as sleep } from "node:timers/promises";
 import type { Logger } from "pino";
 import type { Engine, Slot } from "../engine/engine.ts";
 import type { KeyRing } from "../keys/key-ring.ts";
 import { openToken, tokenExpired } from "../token/token.ts";
 import { pathIngress, pathLength } from "../trunk/path.ts";
 import { FlowBook } from "./flow-book.ts";
-import {
-  CLOCK_SKEW_MS,
-  FLOW_MOST_AGE_MS,
-  FOLLOW_ENTRIES,
-  FOLLOW_MS,
-  PRELOAD_KEYS,
-  TRANSCEIVERS_WITHIN_MS,
-  WAITING_MS,
-  WAITING_STEP,
-} from "./limits.ts";
-import {
-  type FlowRecord,
-  flowBody,
-  MOST_RECORD_BYTES,
-  openRecord,
-  RECORD_KIND,
-  readFlowBody,
-  sealRecord,
-} from "./record.ts";
+import { FlowFeed, type Preload } from "./flow-feed.ts";
+import { CLOCK_SKEW_MS, FLOW_MOST_AGE_MS, WAITING_MS, WAITING_STEP } from "./limits.ts";
+import { type FlowRecord, flowBody, openRecord, RECORD_KIND, readFlowBody, sealRecord } from "./record.ts";
 import type { RedisLink } from "./redis-link.ts";
 import { WaitingRecords } from "./waiting-records.ts";
-import { CHANGES_KEY, FLOW_KEY, unpackChanges, WriteBehind } from "./write-behind.ts";
+import { WriteBehind } from "./write-behind.ts";
 
 export const LOAD_REJECTS = [
   "malformed",
@@ -73,13 +56,10 @@ export class FlowStore {
     LOAD_REJECTS.map((reject) => [reject, 0]),
   ) as Record<LoadReject, number>;
   readonly writes: WriteBehind;
-  /** How long the last preload took, ms, and what it brought. */
-  preload: { readonly tookMs: number; readonly flows: number } | undefined;
   readonly #options: FlowStoreOptions;
   readonly #book: FlowBook;
   readonly #waiting = new WaitingRecords();
-  #following: Promise<void> | undefined;
-  #stopped = false;
+  readonly #feed: FlowFeed;
 
   constructor(options: FlowStoreOptions) {
     this.#options = options;
@@ -87,17 +67,29 @@ export class FlowStore {
     this.#book = new FlowBook({
       engine: options.engine,
       capacity: options.flowCapacity,
-      write: (entry, seenMs) => this.#write(entry, seenMs),
+      write: (path, entry, seenMs) => this.#write(path, entry, seenMs),
+    });
+    this.#feed = new FlowFeed({
+      link: options.link,
+      hasTransceivers: options.hasTransceivers,
+      isOwn: (id) => this.writes.isOwn(id),
+      take: (path, record) => this.#take(path, record),
+      restored: () => this.loaded.restored,
+      logger: options.logger,
     });
   }
 
   start(): void {
-    this.#following = this.#follow();
+    this.#feed.start();
   }
 
   async stop(): Promise<void> {
-    this.#stopped = true;
-    await this.#following;
+    await this.#feed.stop();
+  }
+
+  /** How long the last preload took, ms, and what it brought. */
+  get preload(): Preload | undefined {
+    return this.#feed.preload;
   }
 
   get booked(): number {
@@ -130,7 +122,8 @@ export class FlowStore {
   }
 
   #write(
-    { path, slot, ufrags }: { readonly path: Buffer; readonly slot: Slot; readonly ufrags: readonly string[] },
+    path: Buffer,
+    { slot, ufrags }: { readonly slot: Slot; readonly ufrags: readonly string[] },
     seenMs: number,
   ): boolean {
     const end = this.#options.endOf(slot);
@@ -143,62 +136,6 @@ export class FlowStore {
     const { keys, cluster } = this.#options;
     const fields = { kind: RECORD_KIND[kind], timeMs: Math.round(timeMs), body: flowBody(record) };
     return sealRecord(keys().signing, cluster, path, fields);
-  }
-
-  /** Loads what is there, then follows the changes; begins again after each loss of Redis. */
-  async #follow(): Promise<void> {
-    const { link, logger, hasTransceivers } = this.#options;
-    const startedMs = performance.now();
-    while (!this.#stopped) {
-      try {
-        // Records of transceivers that have not answered yet would only wait.
-        if (link.isReady && (hasTransceivers() || performance.now() - startedMs > TRANSCEIVERS_WITHIN_MS)) {
-          // From before the preload, so that nothing falls between the two.
-          const from = await link.streamEnd(link.key(CHANGES_KEY));
-          await this.#preload();
-          await this.#followFrom(from);
-        }
-      } catch (error) {
-        // Redis has gone, or does not do what it is asked. What the table has, it keeps.
-        if (link.isReady) logger.debug({ err: error }, "redis failed while flows were read");
-      }
-      await sleep(FOLLOW_MS);
-    }
-  }
-
-  async #preload(): Promise<void> {
-    const { link } = this.#options;
-    const startedMs = performance.now();
-    const before = this.loaded.restored;
-    const nameAt = link.key(FLOW_KEY).length;
-    for await (const keys of link.keysOf(FLOW_KEY, PRELOAD_KEYS)) {
-      for (let at = 0; at < keys.length && !this.#stopped; at += PRELOAD_KEYS) {
-        const some = keys.slice(at, at + PRELOAD_KEYS);
-        // One byte more than any of ours, to see that it is too long.
-        const values = await link.values(some, MOST_RECORD_BYTES + 1);
-        values.forEach((value, i) => {
-          if (value.length > 0) this.#take(Buffer.from(some[i]!.slice(nameAt), "hex"), value);
-        });
-      }
-      if (this.#stopped) return;
-    }
-    this.preload = { tookMs: performance.now() - startedMs, flows: this.loaded.restored - before };
-    if (this.preload.flows > 0) this.#options.logger.info(this.preload, "flows loaded from redis");
-  }
-
-  async #followFrom(from: string): Promise<void> {
-    const { link } = this.#options;
-    const key = link.key(CHANGES_KEY);
-    let last = from;
-    while (!this.#stopped) {
-      const entries = await link.streamAfter(key, last, FOLLOW_ENTRIES);
-      for (const { id, value } of entries) {
-        last = id;
-        if (this.writes.isOwn(id)) continue;
-        unpackChanges(value, (path, record) => this.#take(path, record));
-      }
-      if (entries.length < FOLLOW_ENTRIES) await sleep(FOLLOW_MS);
-    }
   }
 
   /** A record from Redis, which anybody may have put there. */

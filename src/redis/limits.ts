@@ -42,9 +42,18 @@ export const STREAM_TTL_S = 3_600;
 export const FOLLOW_MS = 100;
 /** Entries taken from the stream at a time. */
 export const FOLLOW_ENTRIES = 16;
+/** If there were that many, it is asked again after so long, ms: 1,600 entries a second at most, whoever may write them. */
+export const FOLLOW_BEHIND_MS = 10;
 
-/** Keys in one step of the preload; the answer is about 60 KB, and about 5 ms of work. */
+/** Keys in one step of the preload; the answer is about 60 KB. */
 export const PRELOAD_KEYS = 512;
+/**
+ * A preload ends after that long, ms, however much Redis still says that it has: by then each flow that is alive has been written
+ * again, which the change stream tells.
+ */
+export const PRELOAD_MOST_MS = REFRESH_MS;
+/** So long work on what Redis has answered may hold the event loop, ms; then misses have a turn, of as long (DRAIN_MS). */
+export const STRETCH_MS = 2;
 /** A relay that starts waits that long for a transceiver to answer before it loads flows, ms: they answer within a few. */
 export const TRANSCEIVERS_WITHIN_MS = 1_000;
 /** Records kept for transceivers that have not answered yet. They may answer a second after a relay's start, not an hour. */

@@ -50,14 +50,21 @@ export interface OpenedRecord {
 
 export type RecordReject = "malformed" | "key" | "mac" | "stale";
 
-const place = Buffer.alloc(256);
+/** Cluster, length of the place, place, and what was written there. */
+const signed = Buffer.alloc(3 + 255 + HEAD_BYTES + MOST_BODY_BYTES);
+/** A whole HMAC, of which the beginning is the MAC. */
+const digest = Buffer.alloc(32);
+const mac = digest.subarray(0, MAC_BYTES);
+const given = Buffer.alloc(MAC_BYTES);
 
-function macOf(keys: DerivedKeys, cluster: number, at: Buffer, signed: Buffer): Buffer {
-  place.writeUInt16BE(cluster, 0);
-  place[2] = at.length;
-  at.copy(place, 3);
-  const text = hmac("sha256", keys.redisRecord, "binary", place.subarray(0, 3 + at.length), signed);
-  return Buffer.from(text, "latin1").subarray(0, MAC_BYTES);
+/** Fills `mac`: of the first `end` bytes, at this place. */
+function computeMac(keys: DerivedKeys, cluster: number, at: Buffer, bytes: Buffer, end: number): void {
+  signed.writeUInt16BE(cluster, 0);
+  signed[2] = at.length;
+  at.copy(signed, 3);
+  const start = 3 + at.length;
+  bytes.copy(signed, start, 0, end);
+  digest.write(hmac("sha256", keys.redisRecord, "binary", signed.subarray(0, start + end)), "latin1");
 }
 
 export function sealRecord(
@@ -73,7 +80,8 @@ export function sealRecord(
   bytes.writeBigUInt64BE(BigInt(record.timeMs), 3);
   record.body.copy(bytes, HEAD_BYTES);
   const end = bytes.length - MAC_BYTES;
-  macOf(keys, cluster, at, bytes.subarray(0, end)).copy(bytes, end);
+  computeMac(keys, cluster, at, bytes, end);
+  mac.copy(bytes, end);
   return bytes;
 }
 
@@ -91,8 +99,10 @@ export function openRecord(
   if (kind < RECORD_KIND.flow || kind > RECORD_KIND.heartbeat) return "malformed";
   const keys = ring.get(bytes[2]!);
   if (keys === undefined) return "key";
-  if (!timingSafeEqual(macOf(keys, cluster, at, bytes.subarray(0, end)), bytes.subarray(end))) return "mac";
-  const timeMs = Number(bytes.readBigUInt64BE(3));
+  computeMac(keys, cluster, at, bytes, end);
+  bytes.copy(given, 0, end);
+  if (!timingSafeEqual(mac, given)) return "mac";
+  const timeMs = bytes.readUInt32BE(3) * 2 ** 32 + bytes.readUInt32BE(7);
   if (time.nowMs - timeMs > time.mostAgeMs || timeMs - time.nowMs > time.mostSkewMs) return "stale";
   return { kind: kind as RecordKind, timeMs, body: bytes.subarray(HEAD_BYTES, end) };
 }
@@ -112,7 +122,8 @@ export function flowBody({ transceiver, epoch, ufrags }: FlowRecord): Buffer {
 export function readFlowBody(body: Buffer): FlowRecord | undefined {
   const count = body[12] ?? 0;
   if (count < 1 || count > 2 || body.length !== 13 + count * TOKEN_BYTES) return undefined;
-  const ufrags = Array.from({ length: count }, (_, i) => encodeIceChars(body.subarray(13 + i * TOKEN_BYTES)));
+  const ufrags = [encodeIceChars(body, 13)];
+  if (count === 2) ufrags.push(encodeIceChars(body, 13 + TOKEN_BYTES));
   return { transceiver: body.readUInt32BE(0), epoch: body.readBigUInt64BE(4), ufrags };
 }
 

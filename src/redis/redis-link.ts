@@ -93,6 +93,15 @@ export class RedisLink {
     });
   }
 
+  /**
+   * The same in one command, which is several times as fast; but the values come whole, so that long ones are an answer that
+   * is cut off.
+   */
+  async wholeValues(keys: readonly string[]): Promise<readonly Buffer[]> {
+    const values = await this.#run(() => this.#client.mgetBuffer(...keys));
+    return values.map((value) => value ?? NOTHING);
+  }
+
   /** The fields of a hash, each with its value. */
   async fields(key: string): Promise<ReadonlyMap<string, Buffer>> {
     const all = await this.#run(() => this.#client.hgetallBuffer(key));

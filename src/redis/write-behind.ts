@@ -122,14 +122,14 @@ export function packChanges(changes: readonly Change[]): Buffer {
   );
 }
 
-/** Calls `onChange` for each. Ends where the bytes are not of this form. `path` and `record` are views. */
-export function unpackChanges(bytes: Buffer, onChange: (path: Buffer, record: Buffer) => void): void {
+/** Each of them. Ends where the bytes are not of this form. `path` and `record` are views. */
+export function* unpackChanges(bytes: Buffer): Generator<Pick<Change, "path" | "record">> {
   for (let at = 0; at < bytes.length; ) {
     const pathEnd = at + 1 + bytes[at]!;
     if (pathEnd >= bytes.length) return;
     const end = pathEnd + 1 + bytes[pathEnd]!;
     if (end > bytes.length) return;
-    onChange(bytes.subarray(at + 1, pathEnd), bytes.subarray(pathEnd + 1, end));
+    yield { path: bytes.subarray(at + 1, pathEnd), record: bytes.subarray(pathEnd + 1, end) };
     at = end;
   }
 }

@@ -28,9 +28,9 @@ export function decodeIceChars(text: string, out: Buffer): boolean {
   return true;
 }
 
-/** The 32 ice-chars of 24 bytes. */
-export function encodeIceChars(bytes: Buffer): string {
-  return bytes.toString("base64", 0, TOKEN_BYTES);
+/** The 32 ice-chars of the 24 bytes from `at` on. */
+export function encodeIceChars(bytes: Buffer, at = 0): string {
+  return bytes.toString("base64", at, at + TOKEN_BYTES);
 }
 
 function value(text: string, at: number): number {

@@ -29,6 +29,7 @@ const missingRivals = RIVALS.flatMap((kind) => missingRival(kind)?.what ?? []);
 const PARTS: Readonly<Partial<Record<PartName, Expected>>> = {
   micro: { tables: { micro: ["JS", "native", "native, 256 prefetched"] } },
   dtls: { tables: { srtp: ["werift", "addon"], handshake: ["client and server"] } },
+  preload: { tables: { preload: ["took", "CPU", "longest hold"] } },
   admission: { tables: { admission: ["median", "p99", "rate"] } },
   setup: {
     tables: {

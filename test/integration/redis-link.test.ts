@@ -37,6 +37,8 @@ async function serves(link: RedisLink): Promise<void> {
   assert.deepEqual([...found].sort(), [...keys].sort());
   const values = await link.values([keys[0]!, link.key("none"), link.key("hash"), keys[1]!], 3);
   assert.deepEqual(values.map(String), ["val", "", "", "val"]);
+  const whole = await link.wholeValues([keys[0]!, link.key("none"), link.key("hash"), keys[1]!]);
+  assert.deepEqual(whole.map(String), ["value", "", "", "value"]);
   assert.deepEqual([...(await link.fields(link.key("hash")))].map(String), ["field,value"]);
   const end = await link.streamEnd(link.key("stream"));
   await link.together((pipeline) => pipeline.xadd(link.key("stream"), "*", "c", "second"));
@@ -58,8 +60,8 @@ test("one server", async (context) => serves(open(context, (await server(context
 
 test("a user with a password, who may do no more than he needs", async (context) => {
   const redis = await server(context);
-  const rights = ["~p:*", "-@all", "+@connection", "+info", "+set", "+getrange", "+del", "+expire", "+scan"];
-  const more = ["+xadd", "+xrange", "+xrevrange", "+hset", "+hgetall"];
+  const rights = ["~p:*", "-@all", "+@connection", "+info", "+set", "+getrange", "+mget", "+del", "+expire"];
+  const more = ["+scan", "+xadd", "+xrange", "+xrevrange", "+hset", "+hgetall"];
   await redis.client.call("ACL", "SETUSER", "relay", "on", ">se:cret", ...rights, ...more);
   await redis.client.call("ACL", "SETUSER", "default", "off");
   await serves(open(context, `redis://relay:se%3Acret@127.0.0.1:${redis.port}`));

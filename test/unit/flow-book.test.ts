@@ -26,7 +26,7 @@ class Scene {
         },
       },
       capacity,
-      write: ({ ufrags }, seenMs) => {
+      write: (_path, { ufrags }, seenMs) => {
         if (this.room) this.written.push({ ufrags, seenMs });
         return this.room;
       },

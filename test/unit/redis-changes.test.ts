@@ -17,7 +17,7 @@ const change = (port: number, record = randomBytes(86)) => ({
 test("changes come out of the stream as they went in", () => {
   const changes = Array.from({ length: 10 }, (_, i) => change(i + 1));
   const got: { path: Buffer; record: Buffer; ended: boolean }[] = [];
-  unpackChanges(packChanges(changes), (path, record) => got.push({ path, record, ended: false }));
+  for (const change of unpackChanges(packChanges(changes))) got.push({ ...change, ended: false });
   assert.deepEqual(got, changes);
 });
 
@@ -25,9 +25,7 @@ test("bytes that are no changes make none, and never more than there are", () =>
   for (let i = 0; i < 2_000; i += 1) {
     const bytes = randomBytes(i % 300);
     let total = 0;
-    unpackChanges(bytes, (path, record) => {
-      total += path.length + record.length + 2;
-    });
+    for (const { path, record } of unpackChanges(bytes)) total += path.length + record.length + 2;
     assert.ok(total <= bytes.length);
   }
 });
