@@ -23,6 +23,7 @@ constexpr int kReceiveBufferBytes = 64 << 20;
 ClientSocket::ClientSocket(const sockaddr_in& destination, uint16_t port)
     : fd_(socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)),
       destination_(destination),
+      aimed_before_(destination.sin_port),
       send_bytes_(new Buffer[kSendBatch]()),
       receive_bytes_(new Buffer[kReceiveBatch]()),
       send_control_(new Control[kSendBatch]()),
@@ -60,6 +61,8 @@ ClientSocket::ClientSocket(const sockaddr_in& destination, uint16_t port)
     header.msg_iov = &receive_vectors_[i];
     header.msg_iovlen = 1;
     header.msg_control = receive_control_[i].bytes;
+    header.msg_name = &sources_[i];
+    header.msg_namelen = sizeof sources_[i];
   }
 }
 
@@ -85,7 +88,10 @@ unsigned ClientSocket::receive() {
 }
 
 ClientSocket::Received ClientSocket::received(unsigned i) const {
-  Received out{receive_bytes_[i].data(), receive_messages_[i].msg_len, 0, 0};
+  const sockaddr_in& from = sources_[i];
+  const bool port_known = from.sin_port == destination_.sin_port || from.sin_port == aimed_before_;
+  const bool from_elsewhere = from.sin_addr.s_addr != destination_.sin_addr.s_addr || !port_known;
+  Received out{receive_bytes_[i].data(), receive_messages_[i].msg_len, 0, 0, from_elsewhere};
   auto* const header = const_cast<msghdr*>(&receive_messages_[i].msg_hdr);  // the macros take nothing else
   for (cmsghdr* each = CMSG_FIRSTHDR(header); each != nullptr; each = CMSG_NXTHDR(header, each)) {
     if (each->cmsg_level == IPPROTO_IP && each->cmsg_type == IP_PKTINFO) {

@@ -25,6 +25,7 @@ class ClientSocket {
     size_t length;
     uint32_t client;      // the address that it came to, network byte order
     uint64_t arrived_ns;  // CLOCK_REALTIME, when the kernel had it: no wait of ours is in it
+    bool from_elsewhere;  // not from the address and a port that this socket has sent to
   };
 
   ClientSocket(const sockaddr_in& destination, uint16_t port);
@@ -33,7 +34,10 @@ class ClientSocket {
   ClientSocket& operator=(const ClientSocket&) = delete;
 
   // Everything goes to this port of the same address from now on.
-  void aim(uint16_t port) { destination_.sin_port = htons(port); }
+  void aim(uint16_t port) {
+    aimed_before_ = destination_.sin_port;
+    destination_.sin_port = htons(port);
+  }
 
   uint8_t* payload(unsigned i) { return send_bytes_[i].data(); }
   void set(unsigned i, uint32_t client, size_t length);
@@ -57,10 +61,12 @@ class ClientSocket {
 
   int fd_;
   sockaddr_in destination_;
+  in_port_t aimed_before_;
   std::unique_ptr<Buffer[]> send_bytes_;
   std::unique_ptr<Buffer[]> receive_bytes_;
   std::unique_ptr<Control[]> send_control_;
   std::unique_ptr<Control[]> receive_control_;
+  std::array<sockaddr_in, kReceiveBatch> sources_{};
   std::array<iovec, kSendBatch> send_vectors_{};
   std::array<iovec, kReceiveBatch> receive_vectors_{};
   std::array<mmsghdr, kSendBatch> send_messages_{};

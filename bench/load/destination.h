@@ -1,5 +1,6 @@
 // Where load may go: to this machine, and nowhere else. A destination is loopback; or it is an address of this network
-// namespace, and the namespace has no interface but `lo`, so that neither the load nor an answer to it can leave.
+// namespace, and the namespace has no interface but `lo`, so that neither the load nor an answer to it can leave; or it
+// is an address that no network routes (RFC 2544), and the namespace is one that a test has made for this process.
 #pragma once
 
 #include <netinet/in.h>
@@ -11,6 +12,9 @@ namespace earshot::load {
 
 // Ends the program if load may not go there.
 sockaddr_in permitted_destination(const std::string& address, uint16_t port);
+
+// Whether this process is in another network namespace than who started it: one that a test has made for it.
+bool is_in_made_network();
 
 // IPv4 sources that floods pretend to have, one network of them.
 struct SourceRange {

@@ -1,7 +1,8 @@
 // A transceiver for load tests: one thread, no WebRTC. It answers every Binding request with a bare success response,
-// echoes what is not STUN, and answers pings. It must only ever listen on loopback: nobody proves anything to it.
+// echoes what is not STUN, and answers pings. It must only ever listen on loopback, or in a network that a test has
+// made: nobody proves anything to it.
 //
-//   echo --cluster C --id I --epoch E [--realtime] [--mischief] [--forgetful]
+//   echo --cluster C --id I --epoch E [--address A] [--port P] [--realtime] [--mischief] [--forgetful]
 //
 // It remembers whose its paths are, asserts those that a relay asks about, and offers them to other relays when theirs
 // is gone, unless it is forgetful. With --mischief it also sends, after each batch, everything that a relay has to drop
@@ -23,6 +24,7 @@
 
 #include "clock.h"
 #include "constants.h"
+#include "destination.h"
 #include "hex.h"
 #include "memory.h"
 #include "mischief.h"
@@ -270,6 +272,7 @@ Identity read_identity(Options& options) {
 }
 
 int run(Options& options) {
+  const std::string address = options.text_or("address", "127.0.0.1");
   const uint64_t port = options.number("port", 0, 0, 65535);
   const bool realtime = options.flag("realtime");
   const bool mischief = options.flag("mischief");
@@ -281,9 +284,10 @@ int run(Options& options) {
 
   Endpoint wanted, local;
   Fd fd;
-  if (!Endpoint::parse("127.0.0.1", static_cast<uint16_t>(port), wanted) ||
+  if (address != "127.0.0.1" && !is_in_made_network()) fail(address + " is not loopback, and this is a real network");
+  if (!Endpoint::parse(address, static_cast<uint16_t>(port), wanted) ||
       open_udp(wanted, {.reuse_port = false, .receive_buffer_bytes = kReceiveBufferBytes}, fd, local) != 0) {
-    fail("no socket on 127.0.0.1");
+    fail("no socket on " + address);
   }
   std::printf("{\"port\":%u}\n", local.port());
   std::fflush(stdout);

@@ -32,8 +32,8 @@ constexpr uint64_t kStepUs = 200;
 
 constexpr uint64_t kRequestAgainNs = kSecondNs / 2;
 
-// What a datagram says, behind 12 bytes of RTP header.
-constexpr size_t kRunAt = 12, kIndexAt = 16, kSentAt = 24, kLeastBytes = 32;
+// What a datagram says, the flow as RTP's SSRC and the rest behind RTP's header.
+constexpr size_t kFlowAt = 8, kRunAt = 12, kIndexAt = 16, kSentAt = 24, kLeastBytes = 32;
 
 // Sends each flow's request, again while it is not answered, until all are or the time is up. Returns how many it sent.
 uint64_t set_up(ClientSocket& socket, std::vector<Flow>& flows, uint64_t rate, uint64_t seconds) {
@@ -76,7 +76,9 @@ struct Result {
   uint64_t sent = 0;
   uint64_t received = 0;
   uint64_t duplicates = 0;
-  uint64_t strange = 0;  // not an echo of this run, or at another client than it belongs to
+  uint64_t strange = 0;        // no echo, or at another client than it belongs to
+  uint64_t of_other_runs = 0;  // came back when its run was over
+  uint64_t elsewhere = 0;      // from an address or port that nothing was sent to
   uint64_t checks_sent = 0;
   uint64_t checks_answered = 0;
   uint64_t latest_ns = 0;
@@ -150,7 +152,7 @@ class Run {
       out[1] = 111;   // a dynamic payload type
       write_u16(out + 2, static_cast<uint16_t>(index / flows_.size()));
       write_u32(out + 4, static_cast<uint32_t>(index / flows_.size() * 960));
-      write_u32(out + 8, static_cast<uint32_t>(flow));
+      write_u32(out + kFlowAt, static_cast<uint32_t>(flow));
       write_u32(out + kRunAt, id_);
       write_u64(out + kIndexAt, index);
       write_u64(out + kSentAt, now);
@@ -174,13 +176,22 @@ class Run {
     const unsigned got = socket_.receive();
     for (unsigned i = 0; i < got; i++) {
       const ClientSocket::Received each = socket_.received(i);
+      result_.elsewhere += each.from_elsewhere;
       if (each.length > 0 && each.bytes[0] < 4) {  // STUN (RFC 7983)
         result_.checks_answered++;
         continue;
       }
-      const uint64_t index = each.length == bytes_ ? read_u64(each.bytes + kIndexAt) : ~uint64_t{0};
-      if (index >= next_ || read_u32(each.bytes + kRunAt) != id_ ||
-          each.client != flows_[index % flows_.size()].client) {
+      const bool is_echo = each.length == bytes_ && read_u32(each.bytes + kFlowAt) < flows_.size();
+      if (!is_echo || each.client != flows_[read_u32(each.bytes + kFlowAt)].client) {
+        result_.strange++;
+        continue;
+      }
+      if (read_u32(each.bytes + kRunAt) != id_) {
+        result_.of_other_runs++;
+        continue;
+      }
+      const uint64_t index = read_u64(each.bytes + kIndexAt);
+      if (index >= next_ || index % flows_.size() != read_u32(each.bytes + kFlowAt)) {
         result_.strange++;
       } else if (seen_[index]) {
         result_.duplicates++;
@@ -226,12 +237,15 @@ void print(Result& result, uint32_t own_drops, const Gaps& gaps) {
   const uint64_t lost = result.sent - result.received;
   std::printf(
       "{\"setUpSent\":%llu,\"sent\":%llu,\"received\":%llu,\"lost\":%llu,\"duplicates\":%llu,\"strange\":%llu,"
+      "\"ofOtherRuns\":%llu,\"elsewhere\":%llu,"
       "\"ownKernelDrops\":%u,\"checksSent\":%llu,\"checksAnswered\":%llu,"
       "\"perSecond\":%.0f,\"latestUs\":%.1f,",
       static_cast<unsigned long long>(result.set_up_sent), static_cast<unsigned long long>(result.sent),
       static_cast<unsigned long long>(result.received), static_cast<unsigned long long>(lost),
-      static_cast<unsigned long long>(result.duplicates), static_cast<unsigned long long>(result.strange), own_drops,
-      static_cast<unsigned long long>(result.checks_sent), static_cast<unsigned long long>(result.checks_answered),
+      static_cast<unsigned long long>(result.duplicates), static_cast<unsigned long long>(result.strange),
+      static_cast<unsigned long long>(result.of_other_runs), static_cast<unsigned long long>(result.elsewhere),
+      own_drops, static_cast<unsigned long long>(result.checks_sent),
+      static_cast<unsigned long long>(result.checks_answered),
       result.seconds > 0 ? static_cast<double>(result.sent) / result.seconds : 0,
       static_cast<double>(result.latest_ns) / 1000);
   print(gaps);

@@ -1,7 +1,7 @@
 /** A child that says first where it listens, then answers each line of input with a line of JSON, and ends with its input. */
 import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
 import { createInterface } from "node:readline";
-import { type Seat, seated } from "./seat.ts";
+import { inNetwork, type Seat, seated } from "./seat.ts";
 
 export class LineProcess<Started, Answer> {
   readonly pid: number;
@@ -19,10 +19,10 @@ export class LineProcess<Started, Answer> {
   /** @param firstLine is what it is told before it says anything. */
   static async start<Started, Answer>(
     command: readonly string[],
-    { cpu }: Seat = {},
+    { cpu, networkOf }: Seat = {},
     firstLine?: string,
   ): Promise<LineProcess<Started, Answer>> {
-    const [program, ...args] = seated(cpu, ...command) as [string, ...string[]];
+    const [program, ...args] = inNetwork(networkOf, ...seated(cpu, ...command)) as [string, ...string[]];
     const child = spawn(program, args, { stdio: "pipe" });
     child.stderr.pipe(process.stderr);
     const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();

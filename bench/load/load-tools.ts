@@ -6,7 +6,7 @@ import { promisify } from "node:util";
 import type { DerivedKeys } from "../../src/keys/key-ring.ts";
 import { packageRoot } from "../../src/package-root.ts";
 import { LineProcess } from "./line-process.ts";
-import { type Seat, seated } from "./seat.ts";
+import { inNetwork, type Seat, seated } from "./seat.ts";
 
 const at = (file: string): string => fileURLToPath(new URL(file, packageRoot));
 const LOAD = at("build/load/load");
@@ -35,8 +35,12 @@ export interface EstablishedResult {
   /** Sent, and not back when the lingering after the last one was over. */
   readonly lost: number;
   readonly duplicates: number;
-  /** Not an echo of this run, or at another client than it belongs to. */
+  /** No echo, or at another client than it belongs to. */
   readonly strange: number;
+  /** Of an earlier run with the same flows, which had not lingered long enough for it. */
+  readonly ofOtherRuns: number;
+  /** From another address or port than the load had been sent to. */
+  readonly elsewhere: number;
   readonly checksSent: number;
   readonly checksAnswered: number;
   /** Flows that had nothing of what they sent in the last second. */
@@ -155,14 +159,14 @@ export interface FloodResult {
 export async function runLoad<Result>(
   mode: string,
   options: Readonly<Record<string, string | number | boolean | undefined>>,
-  { cpu, realtime }: Seat = {},
+  { cpu, realtime, networkOf }: Seat = {},
   input?: string,
 ): Promise<Result> {
   const args = Object.entries({ ...options, realtime }).flatMap(([name, value]) => {
     if (value === undefined || value === false) return [];
     return value === true ? [`--${name}`] : [`--${name}`, String(value)];
   });
-  const [program, ...rest] = seated(cpu, LOAD, mode, ...args) as [string, ...string[]];
+  const [program, ...rest] = inNetwork(networkOf, ...seated(cpu, LOAD, mode, ...args)) as [string, ...string[]];
   const running = promisify(execFile)(program, rest, { timeout: LONGEST_RUN_MS });
   running.child.stdin?.end(input ?? "");
   const { stdout } = await running;
@@ -202,7 +206,8 @@ export interface EchoOptions extends Seat {
   readonly mischief?: boolean | undefined;
   /** Answers no relay that asks about a path, and turns to no other when its relay is gone. */
   readonly forgetful?: boolean | undefined;
-  /** Of the trunk; the kernel's choice if absent. */
+  /** Of the trunk: 127.0.0.1 and the kernel's choice if absent. Another address only in a network that a test has made. */
+  readonly address?: string;
   readonly port?: number;
 }
 
@@ -220,6 +225,7 @@ export class EchoTransceiver {
     if (options.realtime === true) command.push("--realtime");
     if (options.mischief === true) command.push("--mischief");
     if (options.forgetful === true) command.push("--forgetful");
+    if (options.address !== undefined) command.push("--address", options.address);
     if (options.port !== undefined) command.push("--port", String(options.port));
     // On stdin, because everybody may read a command line.
     const secret = `${keys.id} ${keys.trunkUp.toString("hex")} ${keys.trunkDown.toString("hex")}`;

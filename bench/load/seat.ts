@@ -4,6 +4,13 @@ export interface Seat {
   readonly cpu?: number | undefined;
   /** Before everything else on that CPU, as if it had a machine of its own. Needs root. */
   readonly realtime?: boolean | undefined;
+  /** In the network namespace of the process with this id; in ours if absent. Needs root. */
+  readonly networkOf?: number | undefined;
+}
+
+/** The command as it runs in another network. Its process is the command itself. */
+export function inNetwork(networkOf: number | undefined, ...command: string[]): string[] {
+  return networkOf === undefined ? command : ["nsenter", `--net=/proc/${networkOf}/ns/net`, "--", ...command];
 }
 
 /** The command with its CPU in front of it. */

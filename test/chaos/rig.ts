@@ -1,6 +1,6 @@
 /**
  * A fleet under load: relays as processes, as an operator runs them, an echo transceiver, and flows with real tokens and
- * passwords from the load generator. Everything is on loopback. Whoever opens it closes it.
+ * passwords from the load generator. Everything is on loopback, or each part on a host of a site's. Whoever opens it closes it.
  */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import os from "node:os";
@@ -22,16 +22,20 @@ import { pathBytes } from "../../src/trunk/path.ts";
 import { EarshotProcess } from "../kit/earshot-process.ts";
 import { eventually } from "../kit/eventually.ts";
 import { freeUdpPort } from "../kit/free-udp-port.ts";
+import type { Host } from "../kit/network.ts";
 import type { ChaosOptions } from "./scenario.ts";
+import { type Site, TRUNK_PORT, VIP, VIP_PORT } from "./site.ts";
 
+const LOOPBACK = "127.0.0.1";
 const CLUSTER = 1;
 const TRANSCEIVER = 1;
 const KEY = 1;
 /** Of every relay, unless told otherwise. */
 const INGRESS = 1;
 const RECORD_MS = 3_600_000;
-/** First octet of the clients' addresses: loopback needs no preparation. */
-const CLIENTS = 127;
+/** First octet of the clients' addresses: loopback needs no preparation, and a site has made its own. */
+const LOOPBACK_CLIENTS = 127;
+const SITE_CLIENTS = 10;
 
 export interface ChaosRelay {
   readonly process: EarshotProcess;
@@ -48,6 +52,8 @@ export interface LoadOptions {
   /** From then on all flows send to this port. */
   readonly moveAfterMs?: number;
   readonly moveToPort?: number;
+  /** So long after the last datagram its echo may come. */
+  readonly lingerMs?: number;
   /** From which all clients send. */
   readonly clientPort?: number;
 }
@@ -55,6 +61,8 @@ export interface LoadOptions {
 export interface RigOptions {
   /** The transceiver answers no relay that asks about a path. */
   readonly forgetful?: boolean;
+  /** Where all of it is; loopback if absent. */
+  readonly site?: Site;
 }
 
 export class ChaosRig {
@@ -68,6 +76,7 @@ export class ChaosRig {
   #flowsFile: string;
   readonly #epoch: bigint;
   #generation = 0;
+  #started = 0;
 
   private constructor(
     parts: {
@@ -136,20 +145,25 @@ export class ChaosRig {
     return this.#echo;
   }
 
-  /** A relay that knows the transceiver and takes flows. `settings` are those of its configuration file. */
-  async startRelay(settings: Readonly<Record<string, unknown>> = {}): Promise<ChaosRelay> {
-    const port = await freeUdpPort();
-    const file = path.join(this.folder, `relay-${this.relays.length}.yaml`);
+  /** A relay that knows the transceiver and takes flows. `settings` are those of its configuration file. `host`: of the site's. */
+  async startRelay(settings: Readonly<Record<string, unknown>> = {}, host?: Host): Promise<ChaosRelay> {
+    const port = host === undefined ? await freeUdpPort() : VIP_PORT;
+    const own = host?.address ?? LOOPBACK;
+    const file = path.join(this.folder, `relay-${this.#started++}.yaml`);
     const config = {
-      listen: `127.0.0.1:${port}`,
-      http: "127.0.0.1:0",
+      listen: `${host === undefined ? LOOPBACK : VIP}:${port}`,
+      http: `${own}:0`,
+      trunk: `${own}:0`,
       workers: 1,
       logLevel: "error",
-      directory: [{ id: TRANSCEIVER, address: "127.0.0.1", port: this.#echo.port }],
+      directory: [
+        { id: TRANSCEIVER, address: this.#rigOptions.site?.transceiver.address ?? LOOPBACK, port: this.#echo.port },
+      ],
       ...settings,
     };
     writeFileSync(file, stringify(config));
-    const relay = { process: await EarshotProcess.start("relay", "--keys", this.keysFile, "--config", file), port };
+    const args = ["relay", "--keys", this.keysFile, "--config", file];
+    const relay = { process: await EarshotProcess.startOn(host?.pid, ...args), port };
     this.relays.push(relay);
     await eventually(
       "a relay that is ready",
@@ -179,8 +193,10 @@ export class ChaosRig {
   /** All flows send to this relay, and what they send comes back. */
   load(relay: ChaosRelay, options: LoadOptions, flowsFile = this.#flowsFile): Promise<EstablishedResult> {
     const { seconds, clientPort, ...others } = options;
-    const target = { to: "127.0.0.1", port: relay.port, flowsFile, ...(clientPort !== undefined && { clientPort }) };
-    return runEstablished(target, seconds, { ...others, rate: this.#options.rate });
+    const { site } = this.#rigOptions;
+    const to = site === undefined ? LOOPBACK : VIP;
+    const target = { to, port: relay.port, flowsFile, ...(clientPort !== undefined && { clientPort }) };
+    return runEstablished(target, seconds, { ...others, rate: this.#options.rate }, { networkOf: site?.client.pid });
   }
 }
 
@@ -192,7 +208,12 @@ async function startEcho(
   options: RigOptions & { readonly port?: number },
 ): Promise<EchoTransceiver> {
   const transceiver = { cluster: CLUSTER, id: TRANSCEIVER, epoch };
-  writeFileSync(flowsFile, flowLines(flows, CLIENTS, keys, transceiver), { mode: 0o600 });
-  const { forgetful, port } = options;
-  return EchoTransceiver.start({ ...transceiver, keys, forgetful, ...(port === undefined ? {} : { port }) });
+  const { forgetful, port = 0, site } = options;
+  const clients = site === undefined ? LOOPBACK_CLIENTS : SITE_CLIENTS;
+  writeFileSync(flowsFile, flowLines(flows, clients, keys, transceiver), { mode: 0o600 });
+  const place =
+    site === undefined
+      ? { port }
+      : { port: TRUNK_PORT, address: site.transceiver.address, networkOf: site.transceiver.pid };
+  return EchoTransceiver.start({ ...transceiver, keys, forgetful, ...place });
 }

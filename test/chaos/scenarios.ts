@@ -3,6 +3,7 @@ import type { Scenario } from "./scenario.ts";
 import { keeperKilled } from "./scenarios/keeper-killed.ts";
 import { preload, redisTrouble, relayGoneWithRedis } from "./scenarios/redis.ts";
 import { relayGoneWithoutRedis } from "./scenarios/relay-gone.ts";
+import { reshuffledWithoutRedis, reshuffledWithRedis } from "./scenarios/reshuffled.ts";
 import { rebound, transceiverReplaced } from "./scenarios/strangers.ts";
 
 import { tableDamaged } from "./scenarios/table-damaged.ts";
@@ -16,6 +17,8 @@ export const SCENARIOS: readonly Scenario[] = [
   keeperKilled,
   relayGoneWithRedis,
   relayGoneWithoutRedis,
+  reshuffledWithRedis,
+  reshuffledWithoutRedis,
   preload,
   redisTrouble,
   transceiverReplaced,

@@ -4,6 +4,7 @@ import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+import { inNetwork } from "../../bench/load/seat.ts";
 import { packageRoot } from "../../src/package-root.ts";
 import { Metrics } from "./metrics.ts";
 
@@ -33,9 +34,19 @@ export class EarshotProcess {
     return EarshotProcess.run(PROGRAM, ...args);
   }
 
+  /** The same on another host: in the network of the process with this id. */
+  static startOn(networkOf: number | undefined, ...args: string[]): Promise<EarshotProcess> {
+    return EarshotProcess.#started(inNetwork(networkOf, process.execPath, PROGRAM, ...args));
+  }
+
   /** The same of a script that starts the program. */
-  static async run(script: string, ...args: string[]): Promise<EarshotProcess> {
-    const child = spawn(process.execPath, [script, ...args], { stdio: ["ignore", "pipe", "pipe"] });
+  static run(script: string, ...args: string[]): Promise<EarshotProcess> {
+    return EarshotProcess.#started([process.execPath, script, ...args]);
+  }
+
+  static async #started(command: readonly string[]): Promise<EarshotProcess> {
+    const [program, ...args] = command as [string, ...string[]];
+    const child = spawn(program, args, { stdio: ["ignore", "pipe", "pipe"] });
     let stdout = "";
     let stderr = "";
     child.stderr.setEncoding("utf8").on("data", (text: string) => {
@@ -45,7 +56,7 @@ export class EarshotProcess {
     const banner = await new Promise<string>((resolve, reject) => {
       const fail = (why: string) => {
         child.kill("SIGKILL");
-        reject(new Error(`earshot ${args.join(" ")}: ${why}\n${stdout}${stderr}`));
+        reject(new Error(`${command.join(" ")}: ${why}\n${stdout}${stderr}`));
       };
       const timer = setTimeout(() => fail(`not ready within ${READY_WITHIN_MS} ms`), READY_WITHIN_MS);
       child.stdout.on("data", (text: string) => {

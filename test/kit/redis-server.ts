@@ -1,27 +1,43 @@
-/** Owns a redis-server of its own on loopback: nothing of it stays on disk, and it can be stopped, killed and started again. */
+/** Owns a redis-server of its own, on loopback or on a host of a test's network: nothing of it stays on disk, and it can be stopped, killed and started again. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { createServer } from "node:net";
 import { Redis } from "ioredis";
+import { inNetwork } from "../../bench/load/seat.ts";
 import { eventually } from "./eventually.ts";
+
+/** Where it runs. */
+interface Place {
+  readonly address: string;
+  /** A process in that network; ours if absent. */
+  readonly pid?: number;
+}
+
+const LOOPBACK: Place = { address: "127.0.0.1" };
 
 export class RedisServer {
   readonly port: number;
   /** Somebody else's connection, who may do anything. */
   readonly client: Redis;
   readonly #args: readonly string[];
+  readonly #place: Place;
   #child: ChildProcess;
 
-  private constructor(port: number, args: readonly string[]) {
+  private constructor(port: number, args: readonly string[], place: Place) {
     this.port = port;
     this.#args = args;
+    this.#place = place;
     this.#child = this.#spawn();
-    this.client = new Redis({ host: "127.0.0.1", port, lazyConnect: true, retryStrategy: () => 50 });
+    this.client = new Redis({ host: place.address, port, lazyConnect: true, retryStrategy: () => 50 });
     this.client.on("error", () => {});
   }
 
-  static async start(...args: readonly string[]): Promise<RedisServer> {
-    return RedisServer.#started(await freeTcpPort(), ["--save", "", "--appendonly", "no", ...args]);
+  static start(...args: readonly string[]): Promise<RedisServer> {
+    return RedisServer.startOn(LOOPBACK, ...args);
+  }
+
+  static async startOn(place: Place, ...args: readonly string[]): Promise<RedisServer> {
+    return RedisServer.#started(await freeTcpPort(), ["--save", "", "--appendonly", "no", ...args], place);
   }
 
   /** Not a server but a Sentinel, which keeps its state in that file. */
@@ -29,8 +45,8 @@ export class RedisServer {
     return RedisServer.#started(await freeTcpPort(), [file, "--sentinel"]);
   }
 
-  static async #started(port: number, args: readonly string[]): Promise<RedisServer> {
-    const server = new RedisServer(port, args);
+  static async #started(port: number, args: readonly string[], place = LOOPBACK): Promise<RedisServer> {
+    const server = new RedisServer(port, args, place);
     try {
       await server.#answers();
     } catch (error) {
@@ -41,7 +57,7 @@ export class RedisServer {
   }
 
   get url(): string {
-    return `redis://127.0.0.1:${this.port}`;
+    return `redis://${this.#place.address}:${this.port}`;
   }
 
   /** It stands still: connections stay, and nothing is answered. */
@@ -71,9 +87,11 @@ export class RedisServer {
   }
 
   #spawn(): ChildProcess {
-    const own = ["--port", String(this.port), "--bind", "127.0.0.1", "--loglevel", "warning"];
+    const { address, pid } = this.#place;
+    const own = ["--port", String(this.port), "--bind", address, "--protected-mode", "no", "--loglevel", "warning"];
     // A configuration file has to come first.
-    return spawn("redis-server", [...this.#args, ...own], { stdio: "ignore" });
+    const [program, ...args] = inNetwork(pid, "redis-server", ...this.#args, ...own) as [string, ...string[]];
+    return spawn(program, args, { stdio: "ignore" });
   }
 
   async #answers(): Promise<void> {

@@ -36,7 +36,7 @@ const has = (relay: ChaosRelay, name: string, value: number, labels = ""): Promi
 
 export const relayGoneWithRedis: Scenario = {
   name: "relay host gone, Redis up",
-  short: true,
+  short: false,
   async run(options) {
     const standing = await moved(options, false);
     const findings = [
@@ -105,7 +105,7 @@ async function fill(redis: RedisServer, records: ReadonlyMap<string, Buffer>): P
 }
 
 /** Client datagrams and frames that found no flow: what the table could place is never among them. */
-const unplaced = (metrics: Metrics): number =>
+export const unplaced = (metrics: Metrics): number =>
   ["up_drop_no_flow", "up_drop_tentative", "frame_drop_unknown_path", "frame_drop_not_owner"].reduce(
     (sum, name) => sum + metrics.sum(`earshot_relay_${name}_total`),
     0,

@@ -34,7 +34,7 @@ async function moved(
 
 export const relayGoneWithoutRedis: Scenario = {
   name: "relay host gone, no Redis",
-  short: true,
+  short: false,
   async run(options) {
     const answered = (result: EstablishedResult) => `${options.flows - result.unansweredFlows} of ${options.flows}`;
     const remembered = await moved(options, { forgetful: false });
