@@ -80,6 +80,16 @@ export class WeriftClient {
     return { address: host, port };
   }
 
+  /** The sequence number that was used last. */
+  get sequence(): number {
+    return this.#sequence;
+  }
+
+  /** The next sequence number gets lost. */
+  skip(): void {
+    this.#sequence = (this.#sequence + 1) & 0xffff;
+  }
+
   sendAudio(fields: {
     payload: Buffer;
     timestamp: number;
@@ -87,7 +97,7 @@ export class WeriftClient {
     payloadType?: number;
     level?: Extension;
   }): void {
-    this.#sequence = (this.#sequence + 1) & 0xffff;
+    this.skip();
     const header = new RtpHeader({
       ssrc: this.ssrc,
       payloadType: fields.payloadType ?? 96,

@@ -55,7 +55,10 @@ export class NativeDtlsTransport extends RTCDtlsTransport {
   readonly #host: DtlsTransportHost;
   readonly #needsSrtp: boolean;
   readonly #local: LocalCertificate;
-  readonly #srtpRoom: number;
+  /** Bytes that SRTP wants behind a packet. */
+  readonly srtpRoom: number;
+  /** Takes the decrypted packets that werift need not see, and says whether it has taken this one. */
+  takeRtp: (packet: Buffer) => boolean = () => false;
   #session: NativeSession | undefined;
   #early: Buffer[] = [];
   #timer: NodeJS.Timeout | undefined;
@@ -73,7 +76,7 @@ export class NativeDtlsTransport extends RTCDtlsTransport {
     this.#host = host;
     this.#needsSrtp = needsSrtp;
     this.#local = local;
-    this.#srtpRoom = loadCrypto().DtlsSession.srtpRoom;
+    this.srtpRoom = loadCrypto().DtlsSession.srtpRoom;
     this.role = "server";
   }
 
@@ -109,17 +112,21 @@ export class NativeDtlsTransport extends RTCDtlsTransport {
   }
 
   override async sendRtp(payload: Buffer, header: RtpHeader): Promise<number> {
-    if (this.#session === undefined) return 0;
     const headerBytes = header.serializeSize;
-    const packet = header.serialize(headerBytes + payload.length + this.#srtpRoom);
+    const packet = header.serialize(headerBytes + payload.length + this.srtpRoom);
     payload.copy(packet, headerBytes);
-    return this.#sendMedia(packet, this.#session.protectRtp(packet, headerBytes + payload.length));
+    return this.sendRtpPacket(packet, headerBytes + payload.length);
+  }
+
+  /** A whole packet, with `srtpRoom` behind it; changes it. Gives what has been sent, in bytes: 0 if it could not be. */
+  sendRtpPacket(packet: Buffer, length: number): number {
+    return this.#session === undefined ? 0 : this.#sendMedia(packet, this.#session.protectRtp(packet, length));
   }
 
   override async sendRtcp(packets: RtcpPacket[]): Promise<number | undefined> {
     if (this.#session === undefined) return undefined;
     const plain = Buffer.concat(packets.map((packet) => packet.serialize()));
-    const packet = Buffer.concat([plain, Buffer.alloc(this.#srtpRoom)]);
+    const packet = Buffer.concat([plain, Buffer.alloc(this.srtpRoom)]);
     return this.#sendMedia(packet, this.#session.protectRtcp(packet, plain.length));
   }
 
@@ -152,7 +159,7 @@ export class NativeDtlsTransport extends RTCDtlsTransport {
     }
     try {
       if (isControl) for (const each of RtcpPacketConverter.deSerialize(packet)) this.onRtcp.execute(each);
-      else this.onRtp.execute(RtpPacket.deSerialize(packet));
+      else if (!this.takeRtp(packet)) this.onRtp.execute(RtpPacket.deSerialize(packet));
     } catch (error) {
       this.#host.fault(error);
     }

@@ -7,6 +7,7 @@ import {
   RTCDtlsTransport,
   type RTCPeerConnection,
   type RTCRtpReceiver,
+  type RTCRtpSender,
   type RTCSctpTransport,
 } from "werift";
 import { EarshotError } from "../../earshot-error.ts";
@@ -38,6 +39,39 @@ export interface DtlsInternals {
     readonly srtp: { readonly srtpProfile: number };
     readonly remoteCertificate: Buffer;
   };
+}
+
+/** media/rtpReceiver.js */
+export interface ReceiverInternals {
+  /** By payload type, as negotiated. */
+  readonly codecs: Readonly<Record<number, { readonly payloadType: number; readonly clockRate: number }>>;
+  /** By SSRC; what it reports of. */
+  readonly remoteStreams: Record<number, ReceiverStatistics>;
+  readonly stopped: boolean;
+  /** :338. Reports from now on. */
+  readonly runRtcp: () => Promise<void>;
+}
+/** media/receiver/statistics.js, as far as a report reads it. */
+export interface ReceiverStatistics {
+  readonly fraction_lost: number;
+  readonly packets_lost: number;
+  readonly max_seq: number;
+  readonly jitter: number;
+}
+
+/** media/rtpSender.js. What it reports of itself is in its fields. */
+export interface SenderInternals {
+  readonly ssrc: number;
+  readonly mid: string | undefined;
+  readonly headerExtensions: readonly { readonly id: number; readonly uri: string }[];
+  readonly stopped: boolean;
+  readonly rtcpRunning: boolean;
+  packetCount: number;
+  octetCount: number;
+  rtpTimestamp: number;
+  ntpTimestamp: bigint;
+  /** :652. Reports from now on. */
+  readonly runRtcp: () => Promise<void>;
 }
 
 export interface SctpInternals {
@@ -76,6 +110,26 @@ export function weriftInternals(connection: RTCPeerConnection): WeriftInternals 
 }
 
 export const dtlsInternals = (transport: RTCDtlsTransport): DtlsInternals => transport as unknown as DtlsInternals;
+
+export function receiverInternals(receiver: RTCRtpReceiver): ReceiverInternals {
+  const internals = receiver as unknown as Record<string, unknown>;
+  requireFunctions("RTCRtpReceiver", internals, ["runRtcp"]);
+  for (const name of ["codecs", "remoteStreams"]) {
+    if (typeof internals[name] !== "object") throw changed(`RTCRtpReceiver.${name}`);
+  }
+  return internals as unknown as ReceiverInternals;
+}
+
+export function senderInternals(sender: RTCRtpSender): SenderInternals {
+  const internals = sender as unknown as Record<string, unknown>;
+  requireFunctions("RTCRtpSender", internals, ["runRtcp"]);
+  for (const name of ["packetCount", "octetCount", "rtpTimestamp"]) {
+    if (typeof internals[name] !== "number") throw changed(`RTCRtpSender.${name}`);
+  }
+  if (typeof internals.ntpTimestamp !== "bigint") throw changed("RTCRtpSender.ntpTimestamp");
+  if (!Array.isArray(internals.headerExtensions)) throw changed("RTCRtpSender.headerExtensions");
+  return internals as unknown as SenderInternals;
+}
 
 export function sctpInternals(transport: RTCSctpTransport): SctpTransportInternals & { readonly sctp: SctpInternals } {
   const internals = transport as unknown as Record<string, unknown>;

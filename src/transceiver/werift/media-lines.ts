@@ -1,11 +1,10 @@
 /**
- * The audio and video m-lines of one call: frames in and out of werift's receivers and senders. It also does what
- * werift's router leaves undone: SSRCs that the offer did not name, and keyframe requests.
+ * The audio and video m-lines of one call: frames in and out of werift's receivers and senders, those of audio past them
+ * (audio-line.ts). It also does what werift's router leaves undone: SSRCs that the offer did not name, and keyframe requests.
  */
 import {
   MediaStreamTrack,
   PictureLossIndication,
-  type RTCDtlsTransport,
   type RTCPeerConnection,
   type RTCRtpTransceiver,
   RTP_EXTENSION_URI,
@@ -13,10 +12,14 @@ import {
   RtpHeader,
   RtpPacket,
 } from "werift";
-import type { AudioLevel, MediaFrame, MediaLine } from "../backends/backend.ts";
+import type { MediaFrame, MediaLine } from "../backends/backend.ts";
 import { MAX_LATCHED_SSRCS } from "../limits.ts";
-import type { WeriftInternals } from "./internals.ts";
+import { AudioLine } from "./audio-line.ts";
+import type { NativeDtlsTransport } from "./dtls-transport.ts";
+import { senderInternals, type WeriftInternals } from "./internals.ts";
 import { OutgoingSequence } from "./outgoing-sequence.ts";
+import { ReportClock } from "./report-clock.ts";
+import { extensionOf, payloadTypeOf, ssrcOf } from "./rtp-packet.ts";
 
 export interface MediaLinesHost {
   frame(frame: MediaFrame): void;
@@ -33,9 +36,13 @@ export class MediaLines {
   readonly #host: MediaLinesHost;
   readonly #router: WeriftInternals["router"];
   readonly #byMid = new Map<string, RTCRtpTransceiver>();
-  /** By mid: the id of the header extension that says how loud a packet is, where that was offered. */
-  readonly #levelIds = new Map<string, number>();
+  /** By mid. */
+  readonly #audio = new Map<string, AudioLine>();
+  /** By those SSRCs of which a packet has come. */
+  readonly #audioBySsrc = new Map<number, AudioLine>();
+  /** Of video. */
   readonly #sequences = new WeakMap<RTCRtpTransceiver, OutgoingSequence>();
+  #dtls: NativeDtlsTransport | undefined;
   #latched = 0;
 
   constructor(host: MediaLinesHost, router: WeriftInternals["router"]) {
@@ -43,11 +50,9 @@ export class MediaLines {
     this.#router = router;
   }
 
-  /** Before werift subscribes, so that an SSRC is known by the time its packet is routed. */
-  attach(dtls: RTCDtlsTransport): void {
-    dtls.onRtp.subscribe((packet) => {
-      if (this.#router.ssrcTable[packet.header.ssrc] === undefined) this.#latch(packet);
-    });
+  attach(dtls: NativeDtlsTransport): void {
+    this.#dtls = dtls;
+    dtls.takeRtp = (packet) => this.#take(packet);
     dtls.onRtcp.subscribe((packet) => {
       // werift gives these to whoever has the *sender's* SSRC.
       if (!(packet instanceof RtcpPayloadSpecificFeedback)) return;
@@ -59,14 +64,24 @@ export class MediaLines {
 
   /** After an offer has been applied, before it is answered. */
   update(connection: RTCPeerConnection): void {
+    this.#audioBySsrc.clear();
     for (const transceiver of connection.getTransceivers()) {
       const { mid } = transceiver;
       if (mid === null) continue;
-      this.#noteLevelId(mid, transceiver);
-      if (this.#byMid.get(mid) === transceiver) continue;
-      this.#byMid.set(mid, transceiver);
-      transceiver.setDirection("sendrecv");
-      transceiver.sender.streamId = STREAM_ID;
+      if (this.#byMid.get(mid) !== transceiver) this.#add(mid, transceiver);
+      this.#audio.get(mid)?.update();
+    }
+  }
+
+  #add(mid: string, transceiver: RTCRtpTransceiver): void {
+    this.#byMid.set(mid, transceiver);
+    transceiver.setDirection("sendrecv");
+    transceiver.sender.streamId = STREAM_ID;
+    const clock = new ReportClock(senderInternals(transceiver.sender));
+    if (transceiver.kind === "audio") {
+      this.#audio.set(mid, new AudioLine(mid, transceiver, clock));
+    } else {
+      this.#audio.delete(mid);
       for (const track of transceiver.receiver.tracks) this.#listen(mid, track);
       transceiver.onTrack.subscribe((track) => this.#listen(mid, track));
     }
@@ -95,6 +110,20 @@ export class MediaLines {
       this.#host.frameDropped();
       return;
     }
+    const audio = this.#audio.get(frame.line);
+    if (audio === undefined) this.#sendVideo(frame, transceiver, codec);
+    else if (this.#dtls !== undefined) audio.send(frame, this.#dtls);
+  }
+
+  requestKeyframe(line: string): void {
+    const transceiver = this.#byMid.get(line);
+    for (const { ssrc } of transceiver?.receiver.tracks ?? []) {
+      if (ssrc === undefined) continue;
+      transceiver?.receiver.sendRtcpPLI(ssrc).catch((error) => this.#host.fault(error));
+    }
+  }
+
+  #sendVideo(frame: MediaFrame, transceiver: RTCRtpTransceiver, codec: RTCRtpTransceiver["codecs"][number]): void {
     const sequence = this.#sequences.get(transceiver) ?? new OutgoingSequence();
     this.#sequences.set(transceiver, sequence);
     const header = new RtpHeader({
@@ -108,65 +137,61 @@ export class MediaLines {
     transceiver.sender.sendRtp(new RtpPacket(header, frame.payload)).catch((error) => this.#host.fault(error));
   }
 
-  requestKeyframe(line: string): void {
-    const transceiver = this.#byMid.get(line);
-    for (const { ssrc } of transceiver?.receiver.tracks ?? []) {
-      if (ssrc === undefined) continue;
-      transceiver?.receiver.sendRtcpPLI(ssrc).catch((error) => this.#host.fault(error));
+  /** Before werift sees it, so that its SSRC is known by the time that it is routed. */
+  #take(packet: Buffer): boolean {
+    const ssrc = ssrcOf(packet);
+    const line = this.#audioBySsrc.get(ssrc) ?? this.#findAudio(ssrc, packet);
+    if (line === undefined) return false;
+    const frame = line.receive(packet);
+    if (frame !== undefined) this.#host.frame(frame);
+    return true;
+  }
+
+  /** Whose the SSRC is, if it is a line of audio; werift knows, once it has been told of it. */
+  #findAudio(ssrc: number, packet: Buffer): AudioLine | undefined {
+    if (this.#router.ssrcTable[ssrc] === undefined) this.#latch(ssrc, packet);
+    const receiver = this.#router.ssrcTable[ssrc];
+    for (const line of this.#audio.values()) {
+      if (line.transceiver.receiver !== receiver) continue;
+      this.#audioBySsrc.set(ssrc, line);
+      return line;
     }
+    return undefined;
   }
 
   #listen(line: string, track: MediaStreamTrack): void {
-    const kind = track.kind === "video" ? "video" : "audio";
     track.onReceiveRtp.subscribe(({ header, payload }) => {
       // Packets of nothing but padding, sent to measure the network.
       if (payload.length === 0) return;
-      const level = this.#levelOf(line, header);
       this.#host.frame({
         line,
-        kind,
+        kind: "video",
         payloadType: header.payloadType,
         sequence: header.sequenceNumber,
         timestamp: header.timestamp,
         marker: header.marker,
         payload,
-        ...(level && { level }),
       });
     });
   }
 
-  #noteLevelId(mid: string, { headerExtensions }: RTCRtpTransceiver): void {
-    const extension = headerExtensions.find(({ uri }) => uri === RTP_EXTENSION_URI.audioLevelIndication);
-    if (extension === undefined) this.#levelIds.delete(mid);
-    else this.#levelIds.set(mid, extension.id);
-  }
-
-  /** RFC 6464, section 3: a bit for voice, and seven for the level below the loudest. */
-  #levelOf(line: string, header: RtpHeader): AudioLevel | undefined {
-    const id = this.#levelIds.get(line);
-    if (id === undefined) return undefined;
-    const byte = header.extensions.find((extension) => extension.id === id)?.payload[0];
-    return byte === undefined ? undefined : { levelDbov: -(byte & 0x7f), hasVoice: byte >= 0x80 };
-  }
-
   /** Finds the m-line of an SSRC that the offer did not name, as RFC 8843, section 9.2, says: by mid, else by codec. */
-  #latch({ header }: RtpPacket): void {
+  #latch(ssrc: number, packet: Buffer): void {
     if (this.#latched >= MAX_LATCHED_SSRCS) return;
-    const transceiver = this.#byMid.get(this.#midOf(header) ?? "") ?? this.#onlyLineWith(header.payloadType);
+    const payloadType = payloadTypeOf(packet);
+    const transceiver = this.#byMid.get(this.#midOf(packet) ?? "") ?? this.#onlyLineWith(payloadType);
     if (transceiver === undefined) return;
     this.#latched++;
-    this.#router.registerRtpReceiver(transceiver.receiver, header.ssrc);
-    const codec = transceiver.codecs.find(({ payloadType }) => payloadType === header.payloadType);
-    transceiver.addTrack(
-      new MediaStreamTrack({ kind: transceiver.kind, ssrc: header.ssrc, remote: true, ...(codec && { codec }) }),
-    );
+    this.#router.registerRtpReceiver(transceiver.receiver, ssrc);
+    const codec = transceiver.codecs.find((candidate) => candidate.payloadType === payloadType);
+    transceiver.addTrack(new MediaStreamTrack({ kind: transceiver.kind, ssrc, remote: true, ...(codec && { codec }) }));
   }
 
-  #midOf(header: RtpHeader): string | undefined {
+  #midOf(packet: Buffer): string | undefined {
     for (const { headerExtensions } of this.#byMid.values()) {
       const id = headerExtensions.find(({ uri }) => uri === RTP_EXTENSION_URI.sdesMid)?.id;
-      const extension = header.extensions.find((candidate) => candidate.id === id);
-      if (extension !== undefined) return extension.payload.toString("utf8");
+      const mid = id === undefined ? undefined : extensionOf(packet, id);
+      if (mid !== undefined) return mid.toString("utf8");
     }
     return undefined;
   }
