@@ -1,7 +1,14 @@
 /** Every limit of what is done with Redis, with its unit, its origin, and what breaks if it changes. */
 
-/** Bytes of an answer, of all commands that wait for one: whoever has filled Redis must not fill a relay. */
-export const MOST_REPLY_BYTES = 32 << 20;
+/**
+ * Bytes of an answer: whoever has filled Redis must not fill a relay. The longest of ours are 16 batches of changes and 4,096
+ * heartbeats, half a megabyte each.
+ */
+export const MOST_REPLY_BYTES = 4 << 20;
+/** Strings, numbers and arrays in an answer, each of which is an object of some 150 bytes. Ours have 8,192 at most. */
+export const MOST_REPLY_ITEMS = 65_536;
+/** Arrays in arrays. Ours have three levels. */
+export const MOST_REPLY_DEPTH = 8;
 /** A command that has no answer by then has failed, ms. Nothing waits for it but other work with Redis. */
 export const COMMAND_TIMEOUT_MS = 1_000;
 export const CONNECT_TIMEOUT_MS = 2_000;
@@ -9,6 +16,8 @@ export const CONNECT_TIMEOUT_MS = 2_000;
 export const RECONNECT_MOST_MS = 2_000;
 /** While Redis stays away, a log line that often, ms. */
 export const LOG_EVERY_MS = 60_000;
+/** It may have come back and gone again: then that often at most, ms. */
+export const LOG_AGAIN_MS = 10_000;
 
 /** A flow's record lives that long in Redis, s. Three refreshes fit, so that two may fail. */
 export const FLOW_TTL_S = 90;

@@ -3,11 +3,13 @@
  * is away, and no error of it goes further than the promise of the command that it belongs to. What is in Redis is the
  * business of others; here is only whether it can be asked.
  */
-import { type ChainableCommander, Cluster, Redis } from "ioredis";
+import { type ChainableCommander, Redis, type RedisOptions } from "ioredis";
 import type { Logger } from "pino";
 import { EarshotError } from "../earshot-error.ts";
-import { COMMAND_TIMEOUT_MS, CONNECT_TIMEOUT_MS, LOG_EVERY_MS, MOST_REPLY_BYTES, RECONNECT_MOST_MS } from "./limits.ts";
-import { parseRedisUrl, type RedisUrl, redisText } from "./redis-url.ts";
+import { type Connecting, GuardedConnector } from "./guarded-connector.ts";
+import { COMMAND_TIMEOUT_MS, CONNECT_TIMEOUT_MS, LOG_AGAIN_MS, LOG_EVERY_MS, RECONNECT_MOST_MS } from "./limits.ts";
+import { placesOf } from "./redis-places.ts";
+import { parseRedisUrl, type RedisPlace, type RedisUrl, redisText } from "./redis-url.ts";
 
 export interface RedisLinkOptions {
   readonly url: string;
@@ -18,17 +20,18 @@ export interface RedisLinkOptions {
 }
 
 const NOTHING = Buffer.alloc(0);
+/** What the client says when COMMAND_TIMEOUT_MS is over. */
+const TIMED_OUT = "Command timed out";
 
 export class RedisLink {
-  readonly #client: Redis | Cluster;
+  readonly #client: Redis;
   readonly #logger: Logger;
   readonly #where: string;
   readonly #keyStart: string;
   #isReady = false;
+  #said: "there" | "away" | undefined;
   #loggedMs = Number.NEGATIVE_INFINITY;
   #closed = false;
-  /** Bytes that have come since the last command ended. */
-  #unanswered = 0;
 
   /** Throws an `EarshotError` REDIS_URL. */
   constructor({ url, prefix, cluster, logger }: RedisLinkOptions) {
@@ -40,13 +43,8 @@ export class RedisLink {
     this.#where = redisText(parsed);
     // The braces keep all keys of one cluster of ours in one slot of a Redis Cluster, so that they can be asked for together.
     this.#keyStart = `${prefix}{${cluster}}:`;
-    this.#client = makeClient(parsed);
-    if (this.#client instanceof Cluster) this.#client.on("+node", (node: Redis) => this.#watch(node));
-    else this.#watch(this.#client);
-    this.#client.on("ready", () => {
-      this.#isReady = true;
-      logger.info({ redis: this.#where }, "redis is there");
-    });
+    this.#client = makeClient(parsed, () => this.#closed);
+    this.#client.on("ready", () => this.#found());
     this.#client.on("close", () => this.#lost("the connection is closed"));
     this.#client.on("error", (error: Error) => this.#lost(error.message));
   }
@@ -89,7 +87,11 @@ export class RedisLink {
     return this.#run(async () => {
       const pipeline = this.#client.pipeline();
       for (const key of keys) pipeline.getrangeBuffer(key, 0, most - 1);
-      return ((await pipeline.exec()) ?? []).map(([, value]) => (Buffer.isBuffer(value) ? value : NOTHING));
+      return ((await pipeline.exec()) ?? []).map(([error, value]) => {
+        // Its type is another: an error of this key alone.
+        if (error !== null && error.name !== "ReplyError") throw error;
+        return Buffer.isBuffer(value) ? value : NOTHING;
+      });
     });
   }
 
@@ -111,15 +113,12 @@ export class RedisLink {
   /** Whole keys whose name begins so, some at a time; one may come more than once. */
   async *keysOf(nameStart: string, count: number): AsyncGenerator<readonly string[]> {
     const pattern = `${globText(this.key(nameStart))}*`;
-    const nodes = this.#client instanceof Cluster ? this.#client.nodes("master") : [this.#client];
-    for (const node of nodes) {
-      let cursor = "0";
-      do {
-        const [next, keys] = await this.#run(() => node.scan(cursor, "MATCH", pattern, "COUNT", count));
-        cursor = next;
-        yield keys;
-      } while (cursor !== "0");
-    }
+    let cursor = "0";
+    do {
+      const [next, keys] = await this.#run(() => this.#client.scan(cursor, "MATCH", pattern, "COUNT", count));
+      cursor = next;
+      yield keys;
+    } while (cursor !== "0");
   }
 
   /** The id of the newest entry of a stream, or one before all entries. */
@@ -138,31 +137,28 @@ export class RedisLink {
     if (!this.#isReady) throw new EarshotError("REDIS_AWAY", `redis at ${this.#where} is not there`);
     try {
       return await command();
-    } finally {
-      this.#unanswered = 0;
+    } catch (error) {
+      // The client would keep the command for an answer that may never come, and the next ones behind it.
+      if ((error as Error).message === TIMED_OUT) this.#client.stream?.destroy(new Error("it does not answer"));
+      throw error;
     }
   }
 
-  /** A reply has no end of its own that we could trust: who fills Redis could fill this process. */
-  #watch(node: Redis): void {
-    node.on("connect", () => {
-      this.#unanswered = 0;
-      node.stream.on("data", (bytes: Buffer) => {
-        this.#unanswered += bytes.length;
-        if (this.#unanswered <= MOST_REPLY_BYTES) return;
-        this.#unanswered = 0;
-        this.#lost(`an answer is longer than ${MOST_REPLY_BYTES} bytes`);
-        node.disconnect(true);
-      });
-    });
+  #found(): void {
+    this.#isReady = true;
+    if (this.#said === "there") return;
+    this.#said = "there";
+    this.#logger.info({ redis: this.#where }, "redis is there");
   }
 
+  /** Whoever lets us in and throws us out again, many times over, gets no line for each. */
   #lost(why: string): void {
-    const was = this.#isReady;
     this.#isReady = false;
     const now = performance.now();
-    if (this.#closed || (!was && now - this.#loggedMs < LOG_EVERY_MS)) return;
+    const pauseMs = this.#said === "away" ? LOG_EVERY_MS : LOG_AGAIN_MS;
+    if (this.#closed || now - this.#loggedMs < pauseMs) return;
     this.#loggedMs = now;
+    this.#said = "away";
     this.#logger.warn({ redis: this.#where, why }, "redis is away; calls go on without it");
   }
 }
@@ -172,42 +168,51 @@ function globText(text: string): string {
   return text.replace(/[\\*?[\]]/g, "\\$&");
 }
 
-function makeClient(url: RedisUrl): Redis | Cluster {
-  const { places, username, password, tls, db } = url;
-  const retry = (times: number) => Math.min(RECONNECT_MOST_MS, 50 * 2 ** Math.min(times, 10));
-  const common = {
-    ...(username === undefined ? {} : { username }),
-    ...(password === undefined ? {} : { password }),
-    ...(tls ? { tls: {} } : {}),
-    db,
-    lazyConnect: true,
-    enableOfflineQueue: false,
-    autoResendUnfulfilledCommands: false,
-    maxRetriesPerRequest: 0,
-    commandTimeout: COMMAND_TIMEOUT_MS,
-    connectTimeout: CONNECT_TIMEOUT_MS,
-    retryStrategy: retry,
+/** A client that knows where to go, and what it may be told. */
+function makeClient(url: RedisUrl, isClosed: () => boolean): Redis {
+  const { username, password, tls, db } = url;
+  const sentinelOf = (place: RedisPlace): Redis => {
+    const find = async (): Promise<RedisPlace> => place;
+    return guardedClient(
+      { find, tls, isRight: () => true, isClosed },
+      { ...COMMON, enableReadyCheck: false, retryStrategy: null },
+    );
   };
-  const [first] = places;
-  switch (url.kind) {
-    case "standalone":
-      return new Redis({ ...common, host: first!.host, port: first!.port });
-    case "sentinel":
-      return new Redis({
-        ...common,
-        sentinels: [...places],
-        name: url.master!,
-        enableTLSForSentinelMode: tls,
-        ...(tls ? { sentinelTLS: {} } : {}),
-        sentinelRetryStrategy: retry,
-        sentinelCommandTimeout: COMMAND_TIMEOUT_MS,
-      });
-    case "cluster":
-      return new Cluster([...places], {
-        lazyConnect: true,
-        enableOfflineQueue: false,
-        clusterRetryStrategy: retry,
-        redisOptions: common,
-      });
+  const places = placesOf(url, sentinelOf);
+  return guardedClient(
+    { find: () => places.find(), tls, isRight: (info) => places.isRight(info), isClosed },
+    {
+      ...COMMON,
+      ...(username === undefined ? {} : { username }),
+      ...(password === undefined ? {} : { password }),
+      db,
+      retryStrategy: (times) => Math.min(RECONNECT_MOST_MS, 50 * 2 ** Math.min(times, 10)),
+      reconnectOnError: ({ message }) => places.isElsewhere(message),
+    },
+  );
+}
+
+const COMMON = {
+  lazyConnect: true,
+  enableOfflineQueue: false,
+  autoResendUnfulfilledCommands: false,
+  maxRetriesPerRequest: 0,
+  commandTimeout: COMMAND_TIMEOUT_MS,
+  connectTimeout: CONNECT_TIMEOUT_MS,
+  // What the guard reads is the older of the two.
+  protocol: 2,
+  disableClientInfo: true,
+} as const satisfies RedisOptions;
+
+function guardedClient(connecting: Omit<Connecting, "awaited">, options: RedisOptions): Redis {
+  const awaited = (): number => client.commandQueue.length;
+  class Connector extends GuardedConnector {
+    constructor() {
+      super({ ...connecting, awaited });
+    }
   }
+  // Of TLS the client wants only to know whether there is a handshake to wait for.
+  const tls = connecting.tls ? { tls: {} } : {};
+  const client = new Redis({ ...options, ...tls, Connector, replyMapping: "legacy" });
+  return client;
 }

@@ -54,7 +54,8 @@ export function redisText({ kind, places, master }: RedisUrl): string {
   return `${kind} ${hosts.join(",")}${master === undefined ? "" : ` (${master})`}`;
 }
 
-function parsePlace(text: string, defaultPort: number): RedisPlace | undefined {
+/** HOST, HOST:PORT or [ADDRESS]:PORT. */
+export function parsePlace(text: string, defaultPort: number): RedisPlace | undefined {
   const match = PLACE.exec(text);
   const port = Number(match?.[3] ?? defaultPort);
   return match === null || port < 1 || port > 65_535 ? undefined : { host: match[1] ?? match[2]!, port };

@@ -1,7 +1,7 @@
 /**
  * What is to be written to Redis, behind the packets' back: a bounded queue in which the newest word about a flow replaces
- * an older one, sent in bounded batches, one at a time. Nobody waits for it; what does not fit or fails is counted and
- * forgotten, because the sweep of the flow book finds it again.
+ * an older one, sent in bounded batches, one at a time. Nobody waits for it; what fails is counted and sent again, what does not
+ * fit is counted and forgotten, because the sweep of the flow book finds it again.
  */
 import { BATCH_RECORDS, FLOW_TTL_S, MOST_QUEUED, STREAM_ENTRIES, STREAM_TTL_S } from "./limits.ts";
 import type { RedisLink } from "./redis-link.ts";
@@ -61,7 +61,13 @@ export class WriteBehind {
     if (this.#sending) return;
     this.#sending = true;
     try {
-      while (this.#queue.size > 0 && this.#link.isReady) await this.#sendBatch(this.#take());
+      while (this.#queue.size > 0 && this.#link.isReady) {
+        const batch = this.#take();
+        if (await this.#sendBatch(batch)) continue;
+        // Redis may have moved in this moment. If it takes nothing at all, the next call is soon enough.
+        this.#putBack(batch);
+        return;
+      }
     } finally {
       this.#sending = false;
     }
@@ -84,7 +90,16 @@ export class WriteBehind {
     return batch;
   }
 
-  async #sendBatch(batch: readonly (readonly [string, Change])[]): Promise<void> {
+  /** Where there is room, and nothing newer. */
+  #putBack(batch: readonly (readonly [string, Change])[]): void {
+    for (const [name, change] of batch) {
+      if (this.#queue.size >= MOST_QUEUED) return;
+      if (!this.#queue.has(name)) this.#queue.set(name, change);
+    }
+  }
+
+  /** Whether Redis has taken it. */
+  async #sendBatch(batch: readonly (readonly [string, Change])[]): Promise<boolean> {
     const link = this.#link;
     const changesKey = link.key(CHANGES_KEY);
     try {
@@ -108,9 +123,11 @@ export class WriteBehind {
       this.counts.written += batch.length;
       this.#own.add(String(answers[batch.length]));
       if (this.#own.size > STREAM_ENTRIES) this.#forgetOldest();
+      return true;
     } catch {
       // Which error it was does not matter here: the link logs what is wrong with Redis.
       this.counts.failed += batch.length;
+      return false;
     }
   }
 }

@@ -7,6 +7,7 @@ import { type TestContext, test } from "node:test";
 import { pino } from "pino";
 import { MOST_REPLY_BYTES } from "../../src/redis/limits.ts";
 import { RedisLink } from "../../src/redis/redis-link.ts";
+import { eventually } from "../kit/eventually.ts";
 import { RedisServer } from "../kit/redis-server.ts";
 import { until } from "../kit/until.ts";
 
@@ -86,6 +87,11 @@ test("a Redis Cluster", async (context) => {
   const announced = ["--cluster-announce-ip", "127.0.0.1"];
   const redis = await server(context, "--cluster-enabled", "yes", "--dir", folder, ...announced);
   await redis.client.call("CLUSTER", "ADDSLOTSRANGE", "0", "16383");
+  await eventually(
+    "a cluster that works",
+    async () => String(await redis.client.call("CLUSTER", "INFO")),
+    (info) => info.includes("cluster_state:ok"),
+  );
   await serves(open(context, `redis-cluster://127.0.0.1:${redis.port}`));
 });
 

@@ -40,6 +40,11 @@ export class RedisServer {
     return RedisServer.#started(await freeTcpPort(), ["--save", "", "--appendonly", "no", ...args], place);
   }
 
+  /** On this port, which nobody has. */
+  static async startAt(port: number): Promise<RedisServer> {
+    return RedisServer.#started(port, ["--save", "", "--appendonly", "no"]);
+  }
+
   /** Not a server but a Sentinel, which keeps its state in that file. */
   static async startSentinel(file: string): Promise<RedisServer> {
     return RedisServer.#started(await freeTcpPort(), [file, "--sentinel"]);

@@ -37,6 +37,11 @@ export class Vip {
     return this.#public.address().port;
   }
 
+  /** As if this client had sent it, whatever of it is lost otherwise. */
+  inject(clientPort: number, datagram: Buffer): void {
+    this.#client(clientPort).send(datagram, this.relays[this.choose(clientPort)]!, HOST);
+  }
+
   /** NAT rebinding: from now on relays see this client's datagrams come from elsewhere. */
   rebind(): void {
     for (const socket of this.#clients.values()) socket.close();

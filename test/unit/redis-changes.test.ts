@@ -32,10 +32,17 @@ test("bytes that are no changes make none, and never more than there are", () =>
 
 /** Redis that answers, fails, or is not there. */
 function fakeLink() {
-  const link = { isReady: true, fails: false, batches: 0, key: (name: string) => name };
-  const together = async () => {
+  const taken: (readonly [key: string, record: Buffer])[] = [];
+  const link = { isReady: true, fails: false, batches: 0, taken, key: (name: string) => name };
+  const pipeline = {
+    set: (key: string, record: Buffer) => taken.push([key, record]),
+    xadd: () => {},
+    expire: () => {},
+  };
+  const together = async (fill: (into: typeof pipeline) => void) => {
     link.batches += 1;
     if (link.fails) throw new Error("no");
+    fill(pipeline);
     return [];
   };
   return {
@@ -63,13 +70,34 @@ test("the queue holds the newest word about each flow, up to its limit, while Re
   assert.deepEqual([writes.length, writes.counts.written], [0, MOST_QUEUED]);
 });
 
-test("what Redis does not take is counted and forgotten", async () => {
+test("what Redis does not take is counted and sent again, once a call", async () => {
   const { link, redis } = fakeLink();
   link.fails = true;
   const writes = new WriteBehind(redis);
   for (let port = 1; port <= 300; port += 1) writes.add(change(port));
   await writes.send();
-  assert.deepEqual([writes.length, link.batches, writes.counts], [0, 2, { written: 0, failed: 300, dropped: 0 }]);
+  assert.deepEqual([writes.length, link.batches, writes.counts], [300, 1, { written: 0, failed: 256, dropped: 0 }]);
+  link.fails = false;
+  await writes.send();
+  assert.deepEqual([writes.length, link.batches, writes.counts], [0, 3, { written: 300, failed: 256, dropped: 0 }]);
+});
+
+test("what comes back from Redis does not take the place of a newer word, or more room than there is", async () => {
+  const { link, redis } = fakeLink();
+  link.fails = true;
+  const writes = new WriteBehind(redis);
+  writes.add(change(1));
+  writes.add(change(2));
+  const sent = writes.send();
+  const newer = change(1);
+  writes.add(newer);
+  for (let port = 10; writes.length < MOST_QUEUED; port += 1) writes.add(change(port));
+  await sent;
+  assert.equal(writes.length, MOST_QUEUED);
+  link.fails = false;
+  await writes.send();
+  const ofFirst = link.taken.filter(([key]) => key === `flow:${newer.path.toString("hex")}`);
+  assert.deepEqual(ofFirst, [[`flow:${newer.path.toString("hex")}`, newer.record]]);
 });
 
 test("records wait for their transceiver, come out when it is live, and go when it stays away", () => {
