@@ -5,7 +5,6 @@
 import { EarshotError } from "../earshot-error.ts";
 import { isInNetworks, networkOf } from "../relay/directory-sources.ts";
 import { type AddressPort, addressFamily, formatAddressPort, isLoopback } from "./address-port.ts";
-import type { Origin } from "./load.ts";
 import {
   type Command,
   fieldOf,
@@ -18,6 +17,9 @@ import {
 
 const MAX_PORT = 65535;
 const MAX_ID = 4294967295;
+
+/** Where a value came from, as a person knows it: `--workers`, `EARSHOT_WORKERS`, `workers in earshot.yaml`. */
+export type Origin = { readonly kind: "flag" | "environment" | "file" | "default"; readonly name: string };
 
 type Settings = Partial<Record<Key, unknown>>;
 type Origins = Partial<Record<Key, Origin>>;

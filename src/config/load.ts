@@ -5,7 +5,7 @@
 import { readFileSync } from "node:fs";
 import type { z } from "zod";
 import { EarshotError } from "../earshot-error.ts";
-import { checkTogether } from "./conflicts.ts";
+import { checkTogether, type Origin } from "./conflicts.ts";
 import { readSettings } from "./file.ts";
 import { thisMachine } from "./machine.ts";
 import {
@@ -30,9 +30,6 @@ export interface Sources {
   readonly machine?: Machine;
   readonly readText?: (file: string) => string;
 }
-
-/** Where a value came from, as a person knows it: `--workers`, `EARSHOT_WORKERS`, `workers in earshot.yaml`. */
-export type Origin = { readonly kind: "flag" | "environment" | "file" | "default"; readonly name: string };
 
 interface Raw {
   readonly value: unknown;

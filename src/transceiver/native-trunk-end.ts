@@ -4,12 +4,11 @@
  */
 import { getSystemErrorName } from "node:util";
 import { bindError } from "../engine/bind-error.ts";
-import { loadBinding } from "../engine/native/binding.ts";
-import type { NativeTrunkEndHandle } from "../engine/native/trunk-end-binding.ts";
 import type { KeyRing } from "../keys/key-ring.ts";
 import { DIRECTION, type FrameKind, frameBytes, writeFrame } from "../trunk/frame.ts";
 import { MAX_MEDIA_AGE_MS, TRUNK_RECEIVE_BUFFER_BYTES } from "./limits.ts";
 import type { AddressPort, RelayPort, RelayPortState, TrunkEnd, TrunkEndOptions } from "./trunk-end.ts";
+import { loadTrunkEnd, type NativeTrunkEndHandle } from "./trunk-end-binding.ts";
 
 /** A record in the outbox begins with the relay port's id, 32 bits. */
 const RECORD_HEAD_BYTES = 4;
@@ -38,7 +37,7 @@ export class NativeTrunkEnd implements TrunkEnd {
 
   /** Throws an `EarshotError` ADDON_UNAVAILABLE when the addon cannot be loaded. */
   constructor(options: TrunkEndOptions) {
-    const { TrunkEnd } = loadBinding();
+    const TrunkEnd = loadTrunkEnd();
     this.#options = options;
     this.#batchBytes = TrunkEnd.batchBytes;
     this.#largestFrame = TrunkEnd.frameBytesMost;

@@ -1,10 +1,10 @@
 /** Entry of a thread that owns a native trunk end: says its port, then says each time that something came. */
 import { parentPort } from "node:worker_threads";
-import { loadBinding } from "../../src/engine/native/binding.ts";
 import { KeyRing } from "../../src/keys/key-ring.ts";
 import { TRUNK_COUNTERS } from "../../src/transceiver/trunk-counters.ts";
+import { loadTrunkEnd } from "../../src/transceiver/trunk-end-binding.ts";
 
-const { TrunkEnd } = loadBinding();
+const TrunkEnd = loadTrunkEnd();
 const buffer = Buffer.alloc(TrunkEnd.batchBytes);
 const places = new Uint32Array(4 * TrunkEnd.batchPlaces);
 const options = { id: 1, cluster: 1, epoch: 5n, local: { address: "127.0.0.1", port: 0 } };

@@ -5,11 +5,11 @@ import { once } from "node:events";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { Worker } from "node:worker_threads";
-import { loadBinding } from "../../src/engine/native/binding.ts";
 import { KeyRing } from "../../src/keys/key-ring.ts";
 import { TRUNK_COUNTERS } from "../../src/transceiver/trunk-counters.ts";
+import { loadTrunkEnd } from "../../src/transceiver/trunk-end-binding.ts";
 
-const { TrunkEnd } = loadBinding();
+const TrunkEnd = loadTrunkEnd();
 const keys = new KeyRing([{ id: 3, secret: Buffer.alloc(32, 1), signs: true }]);
 const options = {
   id: 1,

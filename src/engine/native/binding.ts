@@ -1,21 +1,6 @@
-/**
- * Loads the addon and says what it looks like from here. The only file that knows where the addon is, and that native
- * types exist. native/addon/addon.cc is the other side.
- */
-import { createRequire } from "node:module";
-import { fileURLToPath } from "node:url";
-import { EarshotError } from "../../earshot-error.ts";
-import { packageRoot } from "../../package-root.ts";
-import type { CryptoBinding } from "../../transceiver/werift/crypto-binding.ts";
+/** What the addon's data plane looks like from here. native/addon/addon.cc is the other side. */
+import { loadAddon, type NativeKey } from "../../addon.ts";
 import type { EngineOptions, Ingress, LaneDescriptors, TakenOver } from "../engine.ts";
-import type { NativeTrunkEndClass } from "./trunk-end-binding.ts";
-
-export interface NativeKey {
-  readonly id: number;
-  readonly tokenTag: Buffer;
-  readonly trunkUp: Buffer;
-  readonly trunkDown: Buffer;
-}
 
 export interface NativeFailure {
   readonly errno: number;
@@ -59,7 +44,7 @@ export interface NativeEngineHandle {
   kernelDrops(): { readonly public: number; readonly trunk: number };
 }
 
-export interface Binding extends CryptoBinding {
+export interface Binding {
   readonly Engine: {
     new (options: EngineOptions, onControl: () => void): NativeEngineHandle;
     /** Bytes that one record takes in the buffer of `takeControl`. */
@@ -72,26 +57,11 @@ export interface Binding extends CryptoBinding {
     readonly receiveBufferBytes: number;
   }): NativeFailure | NativeLanes;
   closeLanes(lanes: readonly LaneDescriptors[]): void;
-  readonly TrunkEnd: NativeTrunkEndClass;
   /** A descriptor of empty memory for the `memory` of engines, the caller's to close. */
   makeKeptMemory(): number;
   /** From now on the end of the parent, which is to be `pid`, kills this process. */
   dieWithParent(pid: number): void;
 }
 
-let loaded: Binding | undefined;
-
-/** Throws an `EarshotError` ADDON_UNAVAILABLE when the addon is not built, or not for this Node. */
-export function loadBinding(): Binding {
-  if (loaded !== undefined) return loaded;
-  const file = fileURLToPath(new URL("build/Release/earshot.node", packageRoot));
-  try {
-    loaded = createRequire(import.meta.url)(file) as Binding;
-    return loaded;
-  } catch (cause) {
-    const why = cause instanceof Error ? cause.message.split("\n")[0] : String(cause);
-    throw new EarshotError("ADDON_UNAVAILABLE", `the addon cannot be loaded (${why}): run "npm run build"`, {
-      cause,
-    });
-  }
-}
+/** Throws ADDON_UNAVAILABLE. */
+export const loadBinding = (): Binding => loadAddon() as Binding;

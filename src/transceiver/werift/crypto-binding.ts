@@ -2,7 +2,7 @@
  * The addon's DTLS and SRTP as TypeScript sees them. native/addon/dtls.cc is the other side, and the protocol is in
  * native/dtls. Owns the meaning of the numbers that cross; keys never do.
  */
-import { loadBinding } from "../../engine/native/binding.ts";
+import { loadAddon } from "../../addon.ts";
 
 /** A key and the certificate that says so; the key cannot be had. */
 export interface NativeIdentity {
@@ -82,4 +82,4 @@ export type SrtpRefusal = (typeof REFUSALS)[number];
 export const srtpRefusal = (result: number | undefined): SrtpRefusal => REFUSALS[-(result ?? 0)] ?? "unable";
 
 /** Throws ADDON_UNAVAILABLE: there is no other DTLS. */
-export const loadCrypto = (): CryptoBinding => loadBinding();
+export const loadCrypto = (): CryptoBinding => loadAddon() as CryptoBinding;

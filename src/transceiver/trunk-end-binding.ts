@@ -1,5 +1,5 @@
 /** What the addon's end of the trunk looks like from here. native/addon/trunk_end_addon.cc is the other side. */
-import type { NativeKey } from "./binding.ts";
+import { loadAddon, type NativeKey } from "../addon.ts";
 
 export interface NativeTrunkEndOptions {
   readonly id: number;
@@ -41,3 +41,7 @@ export interface NativeTrunkEndClass {
   /** Of the largest frame that can be sent. */
   readonly frameBytesMost: number;
 }
+
+/** Throws ADDON_UNAVAILABLE. */
+export const loadTrunkEnd = (): NativeTrunkEndClass =>
+  (loadAddon() as { readonly TrunkEnd: NativeTrunkEndClass }).TrunkEnd;
