@@ -10,6 +10,7 @@
       "native/core/downlink.cc",
       "native/core/engine.cc",
       "native/core/flow_table.cc",
+      "native/core/hand_over.cc",
       "native/core/kept_memory.cc",
       "native/core/lanes.cc",
       "native/core/relay_ports.cc",

@@ -83,19 +83,37 @@ LaneOptions read_lane_options(const Napi::Object& in) {
   return options;
 }
 
+int descriptor_in(const Napi::Value& value, const char* name) {
+  return static_cast<int>(uint_in(value, 0, INT32_MAX, name));
+}
+
 // [{ publics: [fd], trunk: fd }], as openLanes() returns them
 std::vector<LaneDescriptors> lanes_in(const Napi::Value& value) {
   std::vector<LaneDescriptors> lanes;
   const Napi::Array in = array_in(value, 1, kMaxLanes, "lanes");
-  const auto fd_in = [](const Napi::Value& fd) { return static_cast<int>(uint_in(fd, 0, INT32_MAX, "descriptor")); };
   for (uint32_t l = 0; l < in.Length(); l++) {
     const Napi::Object each = object_in(in.Get(l), "lane");
     LaneDescriptors& lane = lanes.emplace_back();
-    lane.trunk = fd_in(each.Get("trunk"));
+    lane.trunk = descriptor_in(each.Get("trunk"), "descriptor");
     const Napi::Array publics = array_in(each.Get("publics"), 1, kMaxIngresses, "publics");
-    for (uint32_t i = 0; i < publics.Length(); i++) lane.publics.push_back(fd_in(publics.Get(i)));
+    for (uint32_t i = 0; i < publics.Length(); i++) lane.publics.push_back(descriptor_in(publics.Get(i), "descriptor"));
   }
   return lanes;
+}
+
+SipKey key_in(const Napi::Value& value, const char* name) {
+  return SipKey::from_bytes(bytes_in(value, 16, 16, name).data());
+}
+
+// { records, into?: { memory, key } }
+KeptMemory::HandOver hand_over_in(const Napi::Object& in) {
+  KeptMemory::HandOver out;
+  out.records = descriptor_in(in.Get("records"), "records");
+  if (in.Get("into").IsUndefined()) return out;
+  const Napi::Object into = object_in(in.Get("into"), "into");
+  out.memory = descriptor_in(into.Get("memory"), "into.memory");
+  out.key = key_in(into.Get("key"), "into.key");
+  return out;
 }
 
 std::vector<int> cpus_in(const Napi::Value& value) {
@@ -115,9 +133,8 @@ EngineOptions read_options(const Napi::Object& in) {
   options.lanes = lanes.lanes;
   options.receive_buffer_bytes = lanes.receive_buffer_bytes;
   if (!in.Get("adopted").IsUndefined()) options.adopted = lanes_in(in.Get("adopted"));
-  if (!in.Get("memory").IsUndefined()) {
-    options.memfd = static_cast<int>(uint_in(in.Get("memory"), 0, INT32_MAX, "memory"));
-  }
+  if (!in.Get("memory").IsUndefined()) options.memfd = descriptor_in(in.Get("memory"), "memory");
+  if (!in.Get("handOver").IsUndefined()) options.hand_over = hand_over_in(object_in(in.Get("handOver"), "handOver"));
   options.workers = uint_in(in.Get("workers"), 1, kMaxWorkers, "workers");
   options.relay_id = uint_in(in.Get("relayId"), 0, 0xffffff, "relayId");
   options.epoch = uint64_in(in.Get("epoch"), "epoch");
@@ -198,6 +215,7 @@ class NativeEngine : public Napi::ObjectWrap<NativeEngine> {
                        {
                            InstanceMethod<&NativeEngine::start>("start"),
                            InstanceMethod<&NativeEngine::stop>("stop"),
+                           InstanceMethod<&NativeEngine::hand_over>("handOver"),
                            InstanceMethod<&NativeEngine::set_workers>("setWorkers"),
                            InstanceMethod<&NativeEngine::bound>("bound"),
                            InstanceMethod<&NativeEngine::set_keys>("setKeys"),
@@ -258,6 +276,18 @@ class NativeEngine : public Napi::ObjectWrap<NativeEngine> {
 
   void stop(const Napi::CallbackInfo&) { close(); }
 
+  // (key) -> { errno, about }, or { flows, torn }. It has stopped after either.
+  Napi::Value hand_over(const Napi::CallbackInfo& info) {
+    Exported exported;
+    const int error = engine_->hand_over(key_in(info[0], "key"), exported);
+    close();
+    if (error != 0) return failure_out(env_, {error, "flow records"});
+    Napi::Object out = Napi::Object::New(env_);
+    out.Set("flows", exported.flows);
+    out.Set("torn", exported.torn);
+    return out;
+  }
+
   // (workers, cpus) -> undefined, or { errno, about }
   Napi::Value set_workers(const Napi::CallbackInfo& info) {
     const unsigned workers = uint_in(info[0], 1, kMaxWorkers, "workers");
@@ -289,7 +319,7 @@ class NativeEngine : public Napi::ObjectWrap<NativeEngine> {
   }
   void retire_transceiver(const Napi::CallbackInfo& info) { engine_->retire_transceiver(slot_in(info[0])); }
 
-  // undefined, or { transceivers: [{ slot, id, epoch, address, port }], flows, tornFlows, tornTransceivers }
+  // undefined, or { transceivers: [{ slot, id, epoch, address, port }], flows, tornFlows, tornTransceivers, imported }
   Napi::Value taken_over(const Napi::CallbackInfo&) {
     if (!engine_->taken_over()) return env_.Undefined();
     Napi::Object out = Napi::Object::New(env_);
@@ -307,6 +337,7 @@ class NativeEngine : public Napi::ObjectWrap<NativeEngine> {
     out.Set("flows", engine_->flow_counts().flows);
     out.Set("tornFlows", engine_->torn_flows());
     out.Set("tornTransceivers", engine_->torn_transceivers());
+    out.Set("imported", engine_->imported());
     return out;
   }
 
@@ -427,6 +458,9 @@ static Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("makeKeptMemory", Napi::Function::New<make_kept_memory>(env, "makeKeptMemory"));
   exports.Set("dieWithParent", Napi::Function::New<die_with_parent>(env, "dieWithParent"));
   exports.Set("closeLanes", Napi::Function::New<close_lanes>(env, "closeLanes"));
+  // As text: JavaScript's numbers have 53 bits.
+  exports.Set("keptLayout", std::to_string(KeptMemory::kLayout));
+  exports.Set("recordsVersion", kRecordsVersion);
   export_dtls(env, exports);
   exports.Set("TrunkEnd", define_trunk_end(env));
   return exports;

@@ -4,6 +4,23 @@
 
 namespace earshot {
 
+uint32_t check_word(const SipKey& key, const TransceiverSlot& entry, Slot slot) {
+  struct {
+    sockaddr_in6 address;
+    uint32_t id;
+    uint64_t epoch;
+    uint32_t length;
+    uint32_t slot;
+  } fixed;
+  std::memset(&fixed, 0, sizeof fixed);
+  fixed.address = entry.address;
+  fixed.id = entry.id;
+  fixed.epoch = entry.epoch;
+  fixed.length = entry.address_length;
+  fixed.slot = slot;
+  return static_cast<uint32_t>(siphash13(key, reinterpret_cast<const uint8_t*>(&fixed), sizeof fixed));
+}
+
 Directory::Directory()
     : own_(new TransceiverSlot[kMaxTransceivers + 1]),
       slots_(own_.get()),
@@ -20,24 +37,6 @@ Directory::Directory(TransceiverSlot* slots, const SipKey& check_key)
     state.store(TransceiverSlot::kFree, std::memory_order_relaxed);
     torn_++;
   }
-}
-
-uint32_t Directory::check_of(Slot slot) const {
-  const TransceiverSlot& entry = slots_[slot];
-  struct {
-    sockaddr_in6 address;
-    uint32_t id;
-    uint64_t epoch;
-    uint32_t length;
-    uint32_t slot;
-  } fixed;
-  std::memset(&fixed, 0, sizeof fixed);
-  fixed.address = entry.address;
-  fixed.id = entry.id;
-  fixed.epoch = entry.epoch;
-  fixed.length = entry.address_length;
-  fixed.slot = slot;
-  return static_cast<uint32_t>(siphash13(check_key_, reinterpret_cast<const uint8_t*>(&fixed), sizeof fixed));
 }
 
 Slot Directory::take_slot(const Quiescence& quiescence) {

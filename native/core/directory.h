@@ -33,6 +33,8 @@ struct TransceiverSlot {
   uint32_t check = 0;  // keyed, over the above but the state, and the slot's number
 };
 
+uint32_t check_word(const SipKey& key, const TransceiverSlot& entry, Slot slot);
+
 class Directory {
  public:
   // Slots of its own.
@@ -66,7 +68,7 @@ class Directory {
 
  private:
   Slot take_slot(const Quiescence& quiescence);
-  uint32_t check_of(Slot slot) const;
+  uint32_t check_of(Slot slot) const { return check_word(check_key_, slots_[slot], slot); }
 
   std::unique_ptr<TransceiverSlot[]> own_;
   TransceiverSlot* slots_;  // [0] is never used

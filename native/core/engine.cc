@@ -1,6 +1,7 @@
 #include "engine.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <utility>
 
 #include "cpus.h"
@@ -8,7 +9,8 @@
 namespace earshot {
 
 Engine::Engine(EngineOptions options, Doorbell::Bell bell, void* argument)
-    : options_(std::move(options)), shared_(options_.lanes, options_.memfd, options_.flows, bell, argument) {
+    : options_(std::move(options)),
+      shared_(options_.lanes, options_.memfd, options_.hand_over, options_.flows, bell, argument) {
   shared_.cluster = options_.cluster;
   shared_.epoch = options_.epoch;
 }
@@ -39,6 +41,9 @@ Failure Engine::take_lanes() {
 
 Failure Engine::start() {
   if (const int error = shared_.memory.error()) return {error, "flow table"};
+  // All of them, or the process that has left them goes on.
+  const KeptMemory& memory = shared_.memory;
+  if (memory.imported() && memory.imported_flows() != shared_.flows.counts().flows) return {EPROTO, "flow table"};
   if (Failure failure = take_lanes(); failure.error != 0) return failure;
   Failure failure = start_workers(options_.workers, options_.cpus);
   if (failure.error != 0) lanes_.clear();
@@ -46,14 +51,26 @@ Failure Engine::start() {
 }
 
 void Engine::stop() {
-  if (!lanes_.empty()) {
-    stop_workers();
-    last_public_drops_ = public_kernel_drops();
-    last_trunk_drops_ = trunk_kernel_drops();
-    lanes_.clear();
-  }
+  stop_forwarding();
   may_write_ = false;
   shared_.memory.give_up_writing();
+}
+
+int Engine::hand_over(const SipKey& key, Exported& out) {
+  stop_forwarding();
+  const bool may = may_write_ && shared_.memory.error() == 0 && options_.hand_over.records >= 0;
+  const int error =
+      may ? export_records(shared_.memory, Shared::coarse_ms(), key, options_.hand_over.records, out) : EBADF;
+  stop();
+  return error;
+}
+
+void Engine::stop_forwarding() {
+  if (lanes_.empty()) return;
+  stop_workers();
+  last_public_drops_ = public_kernel_drops();
+  last_trunk_drops_ = trunk_kernel_drops();
+  lanes_.clear();
 }
 
 Failure Engine::set_workers(unsigned workers, const std::vector<int>& cpus) {

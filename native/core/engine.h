@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "hand_over.h"
 #include "shared.h"
 #include "worker.h"
 
@@ -24,6 +25,7 @@ struct EngineOptions {
   uint16_t cluster = 0;
   FlowTable::Options flows{};
   int memfd = -1;  // of the keeper, or -1: flows end with this process
+  KeptMemory::HandOver hand_over{};
   int receive_buffer_bytes = 0;
   unsigned gather_us = 0;  // 0 = off
 };
@@ -34,10 +36,13 @@ class Engine {
   ~Engine();
 
   // Keys must have been set. On failure nothing stays open. EBUSY: another process still writes to the kept memory;
-  // EILSEQ: a program of another layout has made it.
+  // EILSEQ: a program of another layout has made it; or what read_records() says of its records.
   Failure start();
   // From then on another process may write to the kept memory, and this one cannot.
   void stop();
+  // As stop(), but leaves records for a successor of another layout first. Returns 0 or an errno; it has stopped
+  // anyway.
+  int hand_over(const SipKey& key, Exported& out);
   bool running() const { return !workers_.empty(); }
 
   // Stops the workers and starts as many as asked on the same lanes; meanwhile the kernel queues what comes. If they
@@ -51,6 +56,8 @@ class Engine {
 
   // Whether a predecessor's flows and transceivers were taken over, and what of them was not whole.
   bool taken_over() const { return shared_.memory.taken_over(); }
+  // By way of records.
+  bool imported() const { return shared_.memory.imported(); }
   uint32_t torn_flows() const { return shared_.flows.torn(); }
   uint32_t torn_transceivers() const { return shared_.directory.torn(); }
   std::vector<Slot> transceivers() const;  // that are live
@@ -87,6 +94,7 @@ class Engine {
   Failure take_lanes();
   Failure start_workers(unsigned count, const std::vector<int>& cpus);
   void stop_workers();
+  void stop_forwarding();
   void warn_not_pinned(unsigned worker, int cpu);
   // Of what is dealt out by turns, lanes and desks: worker 1 has the first, the (workers + 1)th and so on.
   Worker::Work work_of(unsigned number, unsigned workers) const;

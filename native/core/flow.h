@@ -5,9 +5,11 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 
 #include "directory.h"
 #include "path.h"
+#include "siphash.h"
 
 namespace earshot {
 
@@ -54,5 +56,13 @@ struct FlowCheck {
   uint32_t serial;  // grows with every entry that is filled: of two for the same path, which came later
   uint32_t word;    // keyed, over the entry's fixed bytes, its index and the serial
 };
+
+inline uint32_t check_word(const SipKey& key, const Flow& flow, uint32_t index, uint32_t serial) {
+  uint8_t fixed[kFlowFixedBytes + 2 * sizeof(uint32_t)];
+  std::memcpy(fixed, reinterpret_cast<const uint8_t*>(&flow), kFlowFixedBytes);
+  std::memcpy(fixed + kFlowFixedBytes, &index, sizeof index);
+  std::memcpy(fixed + kFlowFixedBytes + sizeof index, &serial, sizeof serial);
+  return static_cast<uint32_t>(siphash13(key, fixed, sizeof fixed));
+}
 
 }  // namespace earshot

@@ -63,11 +63,7 @@ size_t FlowTable::bytes() const {
 // ---- after a predecessor ----------------------------------------------------------------------------------------
 
 uint32_t FlowTable::check_of(uint32_t index) const {
-  uint8_t fixed[kFlowFixedBytes + 2 * sizeof(uint32_t)];
-  std::memcpy(fixed, reinterpret_cast<const uint8_t*>(&flows_[index]), kFlowFixedBytes);
-  std::memcpy(fixed + kFlowFixedBytes, &index, sizeof index);
-  std::memcpy(fixed + kFlowFixedBytes + sizeof index, &checks_[index].serial, sizeof(uint32_t));
-  return static_cast<uint32_t>(siphash13(memory_.header().check_key, fixed, sizeof fixed));
+  return check_word(memory_.header().check_key, flows_[index], index, checks_[index].serial);
 }
 
 void FlowTable::take_over() {

@@ -11,6 +11,9 @@
 #include <cstdlib>
 #include <new>
 #include <string>
+#include <vector>
+
+#include "hand_over.h"
 
 namespace earshot {
 namespace {
@@ -55,11 +58,26 @@ SipKey random_key() {
 
 }  // namespace
 
-const uint64_t KeptMemory::kLayout =
-    hash_all({kLayoutVersion, sizeof(KeptHeader), offsetof(KeptHeader, path_key), kMaxTransceivers, kTickShift,
-              sizeof(TransceiverSlot), offsetof(TransceiverSlot, epoch), offsetof(TransceiverSlot, address),
-              offsetof(TransceiverSlot, check), sizeof(SenderRecord), sizeof(FlowCheck), sizeof(Flow),
-              offsetof(Flow, owner_ufrags), offsetof(Flow, owner), offsetof(Flow, state), sizeof(Path)});
+const uint64_t KeptMemory::kLayout = hash_all({kLayoutVersion,
+                                               sizeof(KeptHeader),
+                                               offsetof(KeptHeader, path_key),
+                                               kMaxTransceivers,
+                                               kTickShift,
+                                               sizeof(TransceiverSlot),
+                                               offsetof(TransceiverSlot, epoch),
+                                               offsetof(TransceiverSlot, address),
+                                               offsetof(TransceiverSlot, check),
+                                               sizeof(SenderRecord),
+                                               sizeof(FlowCheck),
+                                               sizeof(Flow),
+                                               offsetof(Flow, owner_ufrags),
+                                               offsetof(Flow, owner),
+                                               offsetof(Flow, state),
+                                               sizeof(Path),
+                                               kSpareFlows,
+                                               offsets_of({1000, 3}).senders,
+                                               offsets_of({1000, 3}).checks,
+                                               offsets_of({1000, 3}).flows});
 
 int KeptMemory::make_memfd() {
 #ifdef MFD_NOEXEC_SEAL
@@ -70,21 +88,25 @@ int KeptMemory::make_memfd() {
   return memfd_create("earshot", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 }
 
-KeptMemory::KeptMemory(int memfd, const Shape& shape, uint64_t now_ms) {
-  error_ = memfd >= 0 ? take(memfd, shape, now_ms) : make(-1, shape, now_ms);
-  if (error_ == 0) return;
+KeptMemory::KeptMemory(int memfd, const Shape& shape, uint64_t now_ms, const HandOver& hand_over) {
+  error_ = memfd >= 0 ? take(memfd, shape, now_ms, hand_over) : make(-1, shape, now_ms);
+  if (error_ == 0) {
+    if (!taken_over_ || imported_) publish();
+    return;
+  }
   lock_ = Fd();
+  unmap();
   const Shape empty{0, shape.lanes};
   if (make(-1, empty, now_ms) != 0) std::abort();  // it could not even report that
+  publish();
 }
 
-KeptMemory::~KeptMemory() {
-  if (memory_ != nullptr) munmap(memory_, bytes_);
-}
+KeptMemory::~KeptMemory() { unmap(); }
 
-int KeptMemory::take(int memfd, const Shape& shape, uint64_t now_ms) {
+int KeptMemory::take(int memfd, const Shape& shape, uint64_t now_ms, const HandOver& hand_over) {
   // A descriptor that was inherited shares its lock with whom it came from; one that is opened anew does not.
-  lock_ = Fd(open(("/proc/self/fd/" + std::to_string(memfd)).c_str(), O_RDWR | O_CLOEXEC));
+  const int role = hand_over.records >= 0 ? hand_over.records : memfd;
+  lock_ = Fd(open(("/proc/self/fd/" + std::to_string(role)).c_str(), O_RDWR | O_CLOEXEC));
   if (lock_.get() < 0) return errno;
   if (flock(lock_.get(), LOCK_EX | LOCK_NB) != 0) return errno == EWOULDBLOCK ? EBUSY : errno;
 
@@ -97,12 +119,26 @@ int KeptMemory::take(int memfd, const Shape& shape, uint64_t now_ms) {
   const size_t bytes = offsets_of(shape).bytes;
   if (header.magic != kMagic || header.layout != kLayout || header.entries != shape.entries ||
       header.lanes != shape.lanes || header.bytes != bytes || static_cast<size_t>(status.st_size) != bytes) {
-    return EILSEQ;
+    return hand_over.memory < 0 ? EILSEQ : import(memfd, shape, now_ms, hand_over);
   }
   bytes_ = bytes;
   if (const int error = map(memfd)) return error;
   lay_out(shape);
   taken_over_ = true;
+  return 0;
+}
+
+// The foreign memory stays as it is: its program goes on with it if this one does not become healthy.
+int KeptMemory::import(int memfd, const Shape& shape, uint64_t now_ms, const HandOver& hand_over) {
+  std::vector<uint8_t> bytes;
+  if (const int error = load_records(hand_over.records, shape, bytes)) return error;
+  Records records;
+  if (const int error = read_records(bytes, hand_over.key, shape, now_ms, records)) return error;
+  if (const int error = make(hand_over.memory, shape, now_ms)) return error;
+  write_into(records, *this);
+  if (dup3(hand_over.memory, memfd, O_CLOEXEC) < 0) return errno;
+  taken_over_ = imported_ = true;
+  imported_flows_ = records.flow_count;
   return 0;
 }
 
@@ -127,6 +163,11 @@ int KeptMemory::map(int memfd) {
   if (memory == MAP_FAILED) return errno;
   memory_ = static_cast<uint8_t*>(memory);
   return 0;
+}
+
+void KeptMemory::unmap() {
+  if (memory_ != nullptr) munmap(memory_, bytes_);
+  memory_ = nullptr;
 }
 
 void KeptMemory::lay_out(const Shape& shape) {
@@ -156,8 +197,10 @@ void KeptMemory::initialise(const Shape& shape, uint64_t now_ms) {
     new (&checks_[i]) FlowCheck{};
     (new (&flows_[i]) Flow{})->state.store(Flow::kDead, std::memory_order_relaxed);
   }
-  std::atomic_ref(header_->magic).store(kMagic, std::memory_order_release);
 }
+
+// From here on a successor has it.
+void KeptMemory::publish() { std::atomic_ref(header_->magic).store(kMagic, std::memory_order_release); }
 
 SenderRecord* KeptMemory::senders(unsigned lane) const {
   return reinterpret_cast<SenderRecord*>(reinterpret_cast<uint8_t*>(senders_) + (lane - 1) * kSenderBytes);

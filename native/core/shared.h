@@ -17,8 +17,9 @@ namespace earshot {
 
 struct Shared {
   // `memfd`: of the keeper, or -1 where nobody is to take over.
-  Shared(unsigned workers, int memfd, const FlowTable::Options& flow_options, Doorbell::Bell bell, void* argument)
-      : memory(memfd, {FlowTable::entries_of(flow_options), workers}, coarse_ms()),
+  Shared(unsigned workers, int memfd, const KeptMemory::HandOver& hand_over, const FlowTable::Options& flow_options,
+         Doorbell::Bell bell, void* argument)
+      : memory(memfd, {FlowTable::entries_of(flow_options), workers}, coarse_ms(), hand_over),
         quiescence(workers),
         directory(memory.transceivers(), memory.header().check_key),
         flows(flow_options, directory, quiescence, memory),

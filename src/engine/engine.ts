@@ -35,6 +35,19 @@ export interface EngineOptions {
    * `capabilities.adoptsLanes`.
    */
   readonly memory?: number;
+  /** With `memory`: what it takes that memory of another layout is followed, and not read. */
+  readonly handOver?: {
+    /**
+     * Descriptor from makeKeptMemory() that is the same for all engines of a keeper: records go through it, and its lock says
+     * which engine may write, whatever memory it has.
+     */
+    readonly records: number;
+    /**
+     * If `memory` is of another layout: empty memory, which takes the records that `handOver(key)` has left. The descriptor
+     * `memory` stands for it then.
+     */
+    readonly into?: { readonly memory: number; readonly key: Buffer };
+  };
   readonly workers: number;
   /** CPU number for each worker, or none to leave them unpinned. */
   readonly cpus: readonly number[];
@@ -80,6 +93,15 @@ export interface TakenOver {
   /** Entries that were not whole, and are gone. Anything but 0 means that something has written where it must not. */
   readonly tornFlows: number;
   readonly tornTransceivers: number;
+  /** By way of records, into new memory. */
+  readonly imported: boolean;
+}
+
+/** What an engine has left as records. */
+export interface HandedOver {
+  readonly flows: number;
+  /** Entries that were not whole, and are not among them. */
+  readonly torn: number;
 }
 
 /** The engine's number for a transceiver entry. */
@@ -149,6 +171,11 @@ export interface Engine {
   start(onControl: () => void): Promise<void>;
   /** Stops forwarding and closes every socket. Safe to call twice. */
   stop(): Promise<void>;
+  /**
+   * As stop(), and leaves records for an engine of another layout that is given the same key, 16 bytes. Throws an `EarshotError`
+   * if it cannot; it has stopped all the same. Only with `handOver` in the options.
+   */
+  handOver(key: Buffer): Promise<HandedOver>;
 
   /**
    * From now on `workers` of them, on the same lanes: no socket is closed and no datagram lost, the kernel queues what comes

@@ -22,9 +22,19 @@ export interface Hosted<Ready, C extends Calls> {
   /** Takes an error that nobody caught and that is known to be harmless. Without it, or if false, the process ends. */
   readonly absorbFault?: (error: unknown) => boolean;
   stop(): Promise<void>;
-  /** As stop, but what only one process may have comes first, and nothing else is waited for. */
-  letGo?(): Promise<void>;
+  /**
+   * As stop, but what only one process may have comes first, and nothing else is waited for. Returns what kept it from handing over
+   * what it was asked for: it has let go all the same.
+   */
+  letGo?(handOver: unknown): Promise<EarshotError | undefined>;
 }
+
+/** Opens what a child is to host. */
+export type Open<Init, Ready, C extends Calls, E extends Events> = (
+  init: Init,
+  logger: Logger,
+  emit: Emit<E>,
+) => Promise<Hosted<Ready, C>>;
 
 export type Emit<E extends Events> = <N extends keyof E & string>(name: N, value: E[N]) => void;
 
@@ -37,7 +47,7 @@ const ORPHAN_STOP_MS = 2000;
  */
 export function hostChild<Init extends { logLevel: string }, Ready, C extends Calls, E extends Events>(
   name: ChildName,
-  open: (init: Init, logger: Logger, emit: Emit<E>) => Promise<Hosted<Ready, C>>,
+  open: Open<Init, Ready, C, E>,
   about?: unknown,
 ): void {
   if (process.send === undefined) {
@@ -96,8 +106,8 @@ export function hostChild<Init extends { logLevel: string }, Ready, C extends Ca
       if (call === SEAL) {
         const sealed = hosted;
         hosted = undefined;
-        await (sealed?.letGo === undefined ? sealed?.stop() : sealed.letGo());
-        tell({ type: "reply", id, value: undefined });
+        const why = await (sealed?.letGo === undefined ? sealed?.stop() : sealed.letGo(argument));
+        tell({ type: "reply", id, value: why instanceof EarshotError ? errorMessage(why) : undefined });
         return;
       }
       const respond = hosted?.answers[call];

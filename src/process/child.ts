@@ -113,12 +113,16 @@ export class Child<Ready, C extends Calls, E extends Events> {
     return this.#requests.ask(name, argument, timeoutMs) as Promise<C[N]["reply"]>;
   }
 
-  /** It stops serving, lets go of what only one process may have, and waits to begin again. */
-  async seal(timeoutMs: number): Promise<void> {
+  /**
+   * It stops serving, lets go of what only one process may have, and waits to begin again. Resolves with the reason if it could
+   * not hand over what `handOver` asks for.
+   */
+  async seal(handOver: unknown, timeoutMs: number): Promise<ErrorMessage | undefined> {
     if (this.#state !== "up") throw this.goneError();
     this.#state = "starting";
-    await this.#requests.ask(SEAL, undefined, timeoutMs);
+    const why = await this.#requests.ask(SEAL, handOver, timeoutMs);
     this.#state = "idle";
+    return why as ErrorMessage | undefined;
   }
 
   kill(): void {

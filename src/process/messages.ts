@@ -33,7 +33,10 @@ export type ToChild =
   | { readonly type: "call"; readonly id: number; readonly name: string; readonly argument: unknown }
   | { readonly type: "stop" };
 
-/** The name of the call that every child answers: it stops serving and waits for another init message. */
+/**
+ * The name of the call that every child answers: it stops serving and waits for another init message. The argument is what it
+ * has to hand over, if anything; the reply is an {@link ErrorMessage} if it could not.
+ */
 export const SEAL = "seal";
 
 export type ToFront =
@@ -107,7 +110,7 @@ export type TransceiverEvents = {
 
 export interface RelayInit extends CommonInit {
   /** What the keeper has for it. Without it the relay opens its own. */
-  readonly kept?: KeptPlaces & RelayIdentity;
+  readonly kept?: KeptPlaces & RelayIdentity & { readonly next?: { readonly memory: number; readonly key: Buffer } };
   readonly listen: readonly Ingress[];
   readonly engine: "native" | "js";
   readonly lanes: number;
@@ -128,6 +131,8 @@ export interface RelayReady {
   readonly ingresses: readonly Ingress[];
   readonly engineKind: "native" | "js";
   readonly workers: number;
+  /** Whether its flows are in the memory that it was offered, and not in that of before. */
+  readonly imported: boolean;
 }
 
 export type RelayCalls = {

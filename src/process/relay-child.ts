@@ -3,18 +3,24 @@ import { EarshotError } from "../earshot-error.ts";
 import { loadBinding } from "../engine/native/binding.ts";
 import { KeyRing } from "../keys/key-ring.ts";
 import { Relay } from "../relay/relay.ts";
-import { hostChild } from "./child-host.ts";
+import { hostChild, type Open } from "./child-host.ts";
+import { aboutRelay, type HandOver } from "./hand-over.ts";
 import type { RelayCalls, RelayEvents, RelayInit, RelayReady } from "./messages.ts";
 
 // The end of the keeper is the end of its sockets and of this process, before another keeper can start.
 if (process.connected) dieWithKeeper();
 
-hostChild<RelayInit, RelayReady, RelayCalls, RelayEvents>("relay", async (init, logger) => {
+const open: Open<RelayInit, RelayReady, RelayCalls, RelayEvents> = async (init, logger) => {
   const { fleetKeys, logLevel: _, ...options } = init;
   const relay = new Relay({ ...options, keys: new KeyRing(fleetKeys), logger });
   await relay.start();
   return {
-    ready: { ingresses: relay.ingresses, engineKind: relay.engineKind, workers: relay.workers },
+    ready: {
+      ingresses: relay.ingresses,
+      engineKind: relay.engineKind,
+      workers: relay.workers,
+      imported: relay.imported,
+    },
     answers: {
       setDirectory: (entries) => {
         relay.setDirectory(entries);
@@ -30,9 +36,11 @@ hostChild<RelayInit, RelayReady, RelayCalls, RelayEvents>("relay", async (init, 
         relay.ready() ? { ok: true } : { ok: false, reason: "the relay does not forward, or no transceiver is live" },
     },
     stop: () => relay.stop(),
-    letGo: () => relay.letGo(),
+    letGo: (handOver) => relay.letGo(handOver as HandOver | undefined),
   };
-});
+};
+
+hostChild("relay", open, aboutRelay());
 
 /** Without the addon the channel's end does it, which takes a turn of the event loop. */
 function dieWithKeeper(): void {

@@ -14,6 +14,7 @@ import { tellKeys } from "./child-keys.ts";
 import { ControlSocket } from "./control-socket.ts";
 import { waitUntilDrained } from "./drain.ts";
 import { childEntry } from "./entry.ts";
+import { agreeOnHandOver, type HandOver, type RelayAbout } from "./hand-over.ts";
 import { Kept } from "./kept.ts";
 import type { ErrorMessage, RelayCalls, RelayEvents, RelayInit, RelayReady } from "./messages.ts";
 import { SupervisedChild } from "./supervised-child.ts";
@@ -46,6 +47,8 @@ export class RelayFront {
   #kept: Kept | undefined;
   #controlSocket: ControlSocket | undefined;
   #ingresses: readonly Ingress[] | undefined;
+  /** Whether the relay that serves has its flows in memory that it was offered at its start. */
+  #imported = false;
   #failures = 0;
   #draining = false;
 
@@ -59,9 +62,16 @@ export class RelayFront {
       logger,
       standby: true,
       descriptors: () => this.#kept?.descriptors ?? [],
-      init: () => this.#init(),
+      init: (handOver) => this.#init(handOver as HandOver | undefined),
+      exchange: {
+        begin: () => this.#kept?.offerNext() ?? [],
+        agree: (old, candidate) =>
+          this.#kept && agreeOnHandOver(old as RelayAbout | undefined, candidate as RelayAbout | undefined),
+        end: (isUpgraded) => this.#kept?.settleNext(isUpgraded && this.#imported),
+      },
       onReady: (ready) => {
         this.#ingresses = ready.ingresses;
+        this.#imported = ready.imported;
         this.#failures = 0;
         this.tellKeys();
         onReady();
@@ -151,8 +161,9 @@ export class RelayFront {
     return healthReason(this.child.ask("health", undefined, OPERATIONS_TIMEOUT_MS));
   }
 
-  #init(): RelayInit {
+  #init(handOver: HandOver | undefined): RelayInit {
     const { config, keys } = this.#options;
+    const kept = this.#kept;
     return {
       logLevel: config.logLevel,
       fleetKeys: keys().fleetKeys,
@@ -171,7 +182,13 @@ export class RelayFront {
       ...(config.redis !== undefined && { redis: { url: config.redis, prefix: config.redisPrefix } }),
       // Under "earshot start" the directory is the transceivers of this very program.
       ...("directoryNetworks" in config && { directoryNetworks: config.directoryNetworks, ...dnsOf(config) }),
-      ...(this.#kept !== undefined && { kept: { ...this.#kept.places, ...this.#kept.identity } }),
+      ...(kept !== undefined && {
+        kept: {
+          ...kept.places,
+          ...kept.identity,
+          ...(handOver !== undefined && { next: { memory: kept.placeOfNext, key: handOver.key } }),
+        },
+      }),
     };
   }
 

@@ -24,11 +24,26 @@ const READY_WITHIN_MS = 20_000;
 const ASK_TIMEOUT_MS = 10_000;
 /** Stopping workers takes milliseconds. One that takes longer hangs, and its place is taken by force. */
 const SEAL_WITHIN_MS = 2000;
+/** The same where it has to write down what it hands over: a second for some millions of flows. */
+const HAND_OVER_WITHIN_MS = 20_000;
 /** What a new version may take to be as healthy as the old one was: a relay has to hear from a transceiver first. */
 const HEALTHY_WITHIN_MS = 5000;
 const HEALTH_POLL_MS = 20;
 /** The standby starts when what it stands by for is over its own start, so that they do not share a CPU. */
 const STANDBY_AFTER_MS = 300;
+
+/** What an upgrade takes beside two processes, where the new version does not go on with the very things that the old one has. */
+export interface Exchange {
+  /** Before the new process is made: what it inherits after the `descriptors`. */
+  readonly begin: () => readonly number[];
+  /**
+   * Both have said what they are, and the old one serves. Returns what it is told as it lets go and what `init` is given for the
+   * new one, or undefined if they need nothing. Throws an `EarshotError` if the new one cannot follow the old one.
+   */
+  readonly agree: (old: unknown, candidate: unknown) => unknown;
+  /** Whether the new one serves from now on. */
+  readonly end: (isUpgraded: boolean) => void;
+}
 
 export interface ChildOptions<Ready, E extends Events> {
   /** For logs, metrics and errors. */
@@ -36,8 +51,12 @@ export interface ChildOptions<Ready, E extends Events> {
   /** The module that the process runs. */
   readonly entry: URL;
   readonly logger: Logger;
-  /** Made anew for each start, so that a restarted child gets what has become known since. */
-  readonly init: () => unknown;
+  /**
+   * Made anew for each start, so that a restarted child gets what has become known since. `handOver` is what an exchange has agreed
+   * on, if the child begins with what another has handed over.
+   */
+  readonly init: (handOver?: unknown) => unknown;
+  readonly exchange?: Exchange;
   /** What each process inherits; asked before each fork. */
   readonly descriptors?: () => readonly number[];
   /** Keeps a second process that has its modules loaded and takes over within milliseconds. */
@@ -132,14 +151,17 @@ export class SupervisedChild<Ready, C extends Calls, E extends Events> {
     if (old?.up !== true) throw new EarshotError("UPGRADE_FAILED", this.#goneError().message);
     this.#upgrading = true;
     this.#whyNotUpgraded = undefined;
+    let isUpgraded = false;
     try {
       const wasHealthy = await isHealthy();
       const candidate = await this.#load(old);
       await this.#handOver(old, candidate);
-      await this.#prove(candidate, wasHealthy ? isHealthy : async () => true, withinMs);
+      await this.#prove(old, candidate, wasHealthy ? isHealthy : async () => true, withinMs);
       this.#upgrades++;
+      isUpgraded = true;
     } finally {
       this.#upgrading = false;
+      this.#options.exchange?.end(isUpgraded);
       // It is of another version than what serves, or has not been there.
       this.replaceStandby();
     }
@@ -155,7 +177,7 @@ export class SupervisedChild<Ready, C extends Calls, E extends Events> {
 
   /** The new process, as the standby: from now on it would take over if the old one died. */
   async #load(old: Child<Ready, C, E>): Promise<Child<Ready, C, E>> {
-    const candidate = this.#fork();
+    const candidate = this.#fork(this.#options.exchange?.begin());
     const slow = setTimeout(() => candidate.kill(), READY_WITHIN_MS);
     try {
       await candidate.warm;
@@ -176,46 +198,75 @@ export class SupervisedChild<Ready, C extends Calls, E extends Events> {
 
   /** From here until the new process is ready nobody serves; what arrives waits. */
   async #handOver(old: Child<Ready, C, E>, candidate: Child<Ready, C, E>): Promise<void> {
+    const handOver = await this.#agree(old, candidate);
+    let whyNot: ErrorMessage | undefined;
     try {
-      await old.seal(SEAL_WITHIN_MS);
+      whyNot = await old.seal(handOver, handOver === undefined ? SEAL_WITHIN_MS : HAND_OVER_WITHIN_MS);
     } catch {
       old.kill(); // its end makes the candidate take over
       return;
     }
     if (this.#stopped || this.#active !== old) return;
-    this.#standby = old;
     this.#options.onGone?.();
-    this.#begin(candidate);
+    if (whyNot !== undefined) {
+      this.#begin(old);
+      await this.#untilUp();
+      throw new EarshotError("UPGRADE_FAILED", `the old ${this.name} goes on: ${whyNot.message}`);
+    }
+    this.#standby = old;
+    this.#begin(candidate, handOver);
   }
 
-  async #prove(candidate: Child<Ready, C, E>, isHealthy: () => Promise<boolean>, withinMs: number): Promise<void> {
+  async #agree(old: Child<Ready, C, E>, candidate: Child<Ready, C, E>): Promise<unknown> {
+    const [oldAbout, about] = await Promise.all([old.warm, candidate.warm]);
+    try {
+      return this.#options.exchange?.agree(oldAbout, about);
+    } catch (error) {
+      throw new EarshotError("UPGRADE_FAILED", `the old ${this.name} goes on: ${(error as Error).message}`);
+    }
+  }
+
+  async #untilUp(): Promise<void> {
+    while (!this.#stopped && !this.up) await sleep(HEALTH_POLL_MS);
+  }
+
+  async #prove(
+    old: Child<Ready, C, E>,
+    candidate: Child<Ready, C, E>,
+    isHealthy: () => Promise<boolean>,
+    withinMs: number,
+  ): Promise<void> {
     const end = Date.now() + withinMs;
     while (!candidate.gone && !this.#stopped && Date.now() < end) {
-      if (this.#active === candidate && candidate.up && (await isHealthy().catch(() => false))) return;
+      // If the old one has died meanwhile there is none to go back to.
+      const isLast = this.#standby === undefined;
+      if (this.#active === candidate && candidate.up && (isLast || (await isHealthy().catch(() => false)))) return;
       await sleep(HEALTH_POLL_MS);
     }
     if (!candidate.gone) candidate.kill(); // its end makes the old one take over
-    while (!this.#stopped && (this.#active === candidate || !this.up)) await sleep(HEALTH_POLL_MS);
+    while (this.#active === candidate && !this.#stopped) await sleep(HEALTH_POLL_MS);
+    await this.#untilUp();
     const why = this.#whyNotUpgraded ?? `it was not healthy within ${withinMs} ms`;
-    throw new EarshotError("UPGRADE_FAILED", `the old ${this.name} has taken over from the new one again: ${why}`);
+    const who = this.#active === old ? `the old ${this.name} has taken over` : `another ${this.name} has taken over`;
+    throw new EarshotError("UPGRADE_FAILED", `${who} from the new one again: ${why}`);
   }
 
-  #fork(): Child<Ready, C, E> {
+  #fork(further: readonly number[] = []): Child<Ready, C, E> {
     const { name, entry, descriptors, onEvent } = this.#options;
     const child: Child<Ready, C, E> = new Child({
       name,
       entry,
-      descriptors: descriptors?.() ?? [],
+      descriptors: [...(descriptors?.() ?? []), ...further],
       onEvent: onEvent as ((name: keyof E & string, value: never) => void) | undefined,
       onExit: (how, failure) => this.#exited(child, how, failure),
     });
     return child;
   }
 
-  #begin(child: Child<Ready, C, E>): void {
+  #begin(child: Child<Ready, C, E>, handOver?: unknown): void {
     this.#active = child;
     this.#readyAt = Number.NEGATIVE_INFINITY;
-    child.begin(this.#options.init(), READY_WITHIN_MS).then(
+    child.begin(this.#options.init(handOver), READY_WITHIN_MS).then(
       (ready) => this.#ready(ready),
       () => {}, // its end says why
     );
@@ -256,9 +307,9 @@ export class SupervisedChild<Ready, C extends Calls, E extends Events> {
       this.#firstReady = undefined;
       return;
     }
-    // In an upgrade it is the new version's failure, and the old one's turn.
     if (this.#upgrading) this.#whyNotUpgraded = failure?.message;
-    else if (!wasUp) this.#options.onFailed?.(failure);
+    // In an upgrade it is the new version's failure, and the old one's turn if that is still there.
+    if (!wasUp && !(this.#upgrading && this.#standby !== undefined)) this.#options.onFailed?.(failure);
     const steady = wasUp && Date.now() - this.#readyAt >= STEADY_MS;
     this.#quickDeaths = steady ? 0 : this.#quickDeaths + 1;
     const afterMs = this.#quickDeaths > 1 && !this.#upgrading ? RESPAWN_MS : 0;

@@ -81,7 +81,13 @@ export interface RelayOptions {
   readonly directoryDns?: DnsTemplate | undefined;
   readonly logger: Logger;
   /** What a keeper has for this relay and for those before and after it: who it is, its sockets, its flow table. */
-  readonly kept?: RelayIdentity & { readonly memory: number; readonly lanes: readonly LaneDescriptors[] };
+  readonly kept?: RelayIdentity & {
+    readonly memory: number;
+    readonly records: number;
+    readonly lanes: readonly LaneDescriptors[];
+    /** For what another version has handed over. */
+    readonly next?: { readonly memory: number; readonly key: Buffer };
+  };
 }
 
 export interface RelayTraffic {
@@ -217,6 +223,10 @@ export class Relay {
   get workers(): number {
     return this.#engine.workers;
   }
+  /** Whether its flows have come from another version, as records. */
+  get imported(): boolean {
+    return this.#engine.takenOver?.imported === true;
+  }
 
   /** Throws an `EarshotError` (EADDRINUSE and the like), and leaves nothing open. */
   async start(): Promise<void> {
@@ -246,13 +256,13 @@ export class Relay {
   /** With what the process before has left: its flows are forwarded already, and its transceivers are known. */
   #goOn(takenOver: TakenOver | undefined): void {
     if (takenOver === undefined) return;
-    const { transceivers, flows, tornFlows, tornTransceivers } = takenOver;
+    const { transceivers, flows, tornFlows, tornTransceivers, imported } = takenOver;
     this.#directory.adopt(transceivers);
     this.#sources.adopt(transceivers, performance.now());
     const torn = tornFlows + tornTransceivers;
     const level = torn === 0 ? "info" : "error";
     this.#logger[level](
-      { flows, transceivers: transceivers.length, tornFlows, tornTransceivers },
+      { flows, transceivers: transceivers.length, tornFlows, tornTransceivers, imported },
       "flow table taken over",
     );
   }
@@ -265,27 +275,42 @@ export class Relay {
 
   /**
    * For a successor that waits for the sockets and the flow table: they are free when this resolves. What workers have handed over
-   * is decided first, so that no request is lost; Redis takes its time afterwards.
+   * is decided first, so that no request is lost; Redis takes its time afterwards. With `handOver` the flows are left as records
+   * for a successor of another version; resolves with the error if they cannot be.
    */
-  async letGo(): Promise<void> {
-    if (!this.#running) return;
+  async letGo(handOver?: { readonly key: Buffer }): Promise<EarshotError | undefined> {
+    if (!this.#running) return undefined;
     for (let taken = 0; taken < LET_GO_RECORDS; ) {
       const records = this.#engine.takeControl(DRAIN_RECORDS);
       if (records.length === 0) break;
       for (const record of records) this.#decide(record);
       taken += records.length;
     }
-    await this.#stopForwarding();
+    const whyNot = await this.#stopForwarding(handOver);
     this.#closeRedis().catch((error) => this.#logger.warn({ err: error }, "Redis was not closed"));
+    return whyNot;
   }
 
-  async #stopForwarding(): Promise<void> {
+  async #stopForwarding(handOver?: { readonly key: Buffer }): Promise<EarshotError | undefined> {
     this.#running = false;
     clearInterval(this.#timer);
     clearImmediate(this.#drainAgain);
+    const whyNot = handOver === undefined ? undefined : await this.#handOver(handOver.key);
     await this.#engine.stop();
     await this.#controlPort.close();
     this.#dns?.stop();
+    return whyNot;
+  }
+
+  async #handOver(key: Buffer): Promise<EarshotError | undefined> {
+    try {
+      const { flows, torn } = await this.#engine.handOver(key);
+      this.#logger[torn === 0 ? "info" : "error"]({ flows, torn }, "flow table handed over");
+      return undefined;
+    } catch (error) {
+      if (error instanceof EarshotError) return error;
+      throw error;
+    }
   }
 
   async #closeRedis(): Promise<void> {
@@ -409,6 +434,10 @@ export class Relay {
   }
 }
 
+function keptParts({ memory, records, lanes, next }: NonNullable<RelayOptions["kept"]>): Partial<EngineOptions> {
+  return { memory, adopted: lanes, handOver: { records, ...(next !== undefined && { into: next }) } };
+}
+
 function makeEngine(options: RelayOptions, identity: { relayId: number; epoch: bigint }): Engine {
   const engineOptions: EngineOptions = {
     ...identity,
@@ -422,7 +451,7 @@ function makeEngine(options: RelayOptions, identity: { relayId: number; epoch: b
     flowCapacity: options.flowCapacity,
     tentativeQuota: Math.max(1, Math.floor(options.flowCapacity * TENTATIVE_SHARE)),
     receiveBufferBytes: options.receiveBufferBytes,
-    ...(options.kept !== undefined && { memory: options.kept.memory, adopted: options.kept.lanes }),
+    ...(options.kept !== undefined && keptParts(options.kept)),
   };
   if (options.engine === "native") {
     try {

@@ -1,5 +1,5 @@
 /** Damages the flow table that a front keeps, from outside, as a bug that writes where it must not would. */
-import { closeSync, fstatSync, openSync, readdirSync, readlinkSync, readSync, writeSync } from "node:fs";
+import { closeSync, fstatSync, openSync, readdirSync, readlinkSync, readSync, statSync, writeSync } from "node:fs";
 
 /** Where native/core/kept_memory.h has the number of the layout. */
 const LAYOUT_AT = 8;
@@ -12,7 +12,10 @@ export class KeptMemory {
   /** Of the front with this process id. */
   constructor(pid: number) {
     const folder = `/proc/${pid}/fd`;
-    const name = readdirSync(folder).find((fd) => readlinkSync(`${folder}/${fd}`).startsWith("/memfd:earshot"));
+    // Another one is for records, and empty.
+    const name = readdirSync(folder).find(
+      (fd) => readlinkSync(`${folder}/${fd}`).startsWith("/memfd:earshot") && statSync(`${folder}/${fd}`).size > 0,
+    );
     if (name === undefined) throw new Error(`process ${pid} keeps no memory`);
     this.#file = openSync(`${folder}/${name}`, "r+");
   }

@@ -19,7 +19,7 @@ import { KeySchedule } from "../../src/keys/key-schedule.ts";
 import { flowBody, RECORD_KIND, sealRecord } from "../../src/redis/record.ts";
 import { sealToken } from "../../src/token/token.ts";
 import { pathBytes } from "../../src/trunk/path.ts";
-import { EarshotProcess } from "../kit/earshot-process.ts";
+import { EarshotProcess, PROGRAM } from "../kit/earshot-process.ts";
 import { eventually } from "../kit/eventually.ts";
 import { freeUdpPort } from "../kit/free-udp-port.ts";
 import type { Host } from "../kit/network.ts";
@@ -146,7 +146,11 @@ export class ChaosRig {
   }
 
   /** A relay that knows the transceiver and takes flows. `settings` are those of its configuration file. `host`: of the site's. */
-  async startRelay(settings: Readonly<Record<string, unknown>> = {}, host?: Host): Promise<ChaosRelay> {
+  async startRelay(
+    settings: Readonly<Record<string, unknown>> = {},
+    host?: Host,
+    program = PROGRAM,
+  ): Promise<ChaosRelay> {
     const port = host === undefined ? await freeUdpPort() : VIP_PORT;
     const own = host?.address ?? LOOPBACK;
     const file = path.join(this.folder, `relay-${this.#started++}.yaml`);
@@ -163,7 +167,9 @@ export class ChaosRig {
     };
     writeFileSync(file, stringify(config));
     const args = ["relay", "--keys", this.keysFile, "--config", file];
-    const relay = { process: await EarshotProcess.startOn(host?.pid, ...args), port };
+    const started =
+      host === undefined ? EarshotProcess.run(program, ...args) : EarshotProcess.startOn(host.pid, ...args);
+    const relay = { process: await started, port };
     this.relays.push(relay);
     await eventually(
       "a relay that is ready",

@@ -8,11 +8,13 @@ import { rebound, transceiverReplaced } from "./scenarios/strangers.ts";
 
 import { tableDamaged } from "./scenarios/table-damaged.ts";
 import { upgrade } from "./scenarios/upgrade.ts";
+import { upgradeLayout } from "./scenarios/upgrade-layout.ts";
 import { workerKilled } from "./scenarios/worker-killed.ts";
 
 export const SCENARIOS: readonly Scenario[] = [
   workerKilled,
   upgrade,
+  upgradeLayout,
   tableDamaged,
   keeperKilled,
   relayGoneWithRedis,

@@ -15,7 +15,7 @@ import { SEEDS } from "./seeds.ts";
 
 const ROOT = fileURLToPath(new URL("../../../", import.meta.url));
 const SCRATCH = path.join(ROOT, "build/fuzz");
-/** A worker's receive buffer: nothing longer reaches a parser. */
+/** A worker's receive buffer: nothing longer reaches a parser. Of flow records it is some 25 flows. */
 const LARGEST_INPUT = 2_048;
 /** A parser that takes this long for one datagram hangs. */
 const HANG_SECONDS = 10;

@@ -79,6 +79,35 @@ const pieces = [0, 20, 40].map((offset) =>
 const changed = (index: number, at: number, ...bits: number[]): Buffer => Buffer.from([0, index, at >> 8, at, ...bits]);
 const goOn = Buffer.alloc(0);
 
+/** What native/core/hand_over.h describes, without its tag: two transceivers, what two lanes have heard, and these flows. */
+function flowRecords(flows: readonly Buffer[]): Buffer {
+  const integer = (bytes: 1 | 2 | 4 | 8, value: number) => {
+    const out = Buffer.alloc(8);
+    out.writeBigUInt64BE(BigInt(value));
+    return out.subarray(8 - bytes);
+  };
+  const filled = (path: Buffer) => Buffer.concat([path, Buffer.alloc(21 - path.length)]);
+  const slots = [1, 2].map((slot) =>
+    Buffer.concat([
+      integer(2, slot),
+      integer(1, slot),
+      integer(4, slot),
+      integer(8, 9),
+      filled(pathBytes(0, "::1", 1)),
+    ]),
+  );
+  const heard = [1, 2].map((lane) =>
+    Buffer.concat([integer(1, lane), integer(2, lane), integer(4, lane), integer(8, 9), integer(8, 500)]),
+  );
+  const claim = (slot: number) => Buffer.concat([integer(2, slot), integer(8, slot * 77), integer(8, 0)]);
+  const calls = flows.map((path, index) =>
+    Buffer.concat([filled(path), integer(1, index % 2), integer(8, 2_000), claim(1), claim(index % 3)]),
+  );
+  const counts = [slots, heard, calls].map(({ length }) => integer(4, length));
+  const header = [Buffer.from("EARSHAVE"), integer(4, 1), ...counts, integer(8, 1_000), Buffer.alloc(16, 5)];
+  return Buffer.concat([...header, ...slots, ...heard, ...calls]);
+}
+
 const { data, promote, flowEnd, unknownPath, assert, ping, pong, drain } = FRAME_KIND;
 
 /** By the name of the driver. */
@@ -124,4 +153,5 @@ export const SEEDS: Readonly<Record<string, () => readonly Buffer[]>> = {
     ];
   },
   path: () => [vector("pathV4"), vector("pathV6"), ...paths],
+  hand_over: () => [flowRecords([]), flowRecords(paths.slice(0, 1)), flowRecords(paths.slice(0, 6))],
 };

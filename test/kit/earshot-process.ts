@@ -8,7 +8,7 @@ import { inNetwork } from "../../bench/load/seat.ts";
 import { packageRoot } from "../../src/package-root.ts";
 import { Metrics } from "./metrics.ts";
 
-const PROGRAM = fileURLToPath(new URL("dist/src/cli/main.js", packageRoot));
+export const PROGRAM = fileURLToPath(new URL("dist/src/cli/main.js", packageRoot));
 const BANNER_END = "Ctrl-C stops it.";
 const READY_WITHIN_MS = 20_000;
 const STOPPED_WITHIN_MS = 5_000;

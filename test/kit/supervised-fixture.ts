@@ -1,14 +1,23 @@
 /** A child process for the tests of supervision: it does as its init message and its requests tell it. */
 import { EarshotError } from "../../src/earshot-error.ts";
-import { hostChild } from "../../src/process/child-host.ts";
+import { hostChild, type Open } from "../../src/process/child-host.ts";
 
 export interface FixtureInit {
   readonly logLevel: string;
   readonly behaviour: "serve" | "fail" | "exit" | "never-stop";
+  /** What another process has handed over. */
+  readonly handedOver?: unknown;
 }
 
 export interface FixtureReady {
   readonly pid: number;
+  readonly handedOver: unknown;
+}
+
+/** What a process that is sealed is told: it says so, or fails. */
+export interface FixtureHandOver {
+  readonly what: string;
+  readonly how?: "fail" | "die";
 }
 
 export type FixtureCalls = {
@@ -21,11 +30,12 @@ export type FixtureCalls = {
 
 export type FixtureEvents = { told: string };
 
-hostChild<FixtureInit, FixtureReady, FixtureCalls, FixtureEvents>("relay", async ({ behaviour }, _logger, emit) => {
+const open: Open<FixtureInit, FixtureReady, FixtureCalls, FixtureEvents> = async (init, _logger, emit) => {
+  const { behaviour, handedOver } = init;
   if (behaviour === "fail") throw new EarshotError("EADDRINUSE", "UDP 127.0.0.1:3478 is in use");
   if (behaviour === "exit") process.exit(7);
   return {
-    ready: { pid: process.pid },
+    ready: { pid: process.pid, handedOver },
     answers: {
       echo: (argument) => argument,
       refuse: () => {
@@ -41,5 +51,14 @@ hostChild<FixtureInit, FixtureReady, FixtureCalls, FixtureEvents>("relay", async
       },
     },
     stop: () => (behaviour === "never-stop" ? new Promise(() => {}) : Promise.resolve()),
+    letGo: async (handOver) => {
+      if (behaviour === "never-stop") return new Promise(() => {});
+      const { what, how } = (handOver ?? { what: "nothing" }) as FixtureHandOver;
+      if (how === "die") process.kill(process.pid, "SIGKILL");
+      emit("told", `handed over ${what}`);
+      return how === "fail" ? new EarshotError("ENOMEM", "there was no room") : undefined;
+    },
   };
-});
+};
+
+hostChild("relay", open, "a fixture");

@@ -5,9 +5,16 @@ import os from "node:os";
 import path from "node:path";
 import { describe, type TestContext, test } from "node:test";
 import { pino } from "pino";
+import { EarshotError } from "../../src/earshot-error.ts";
 import { FIRST_DESCRIPTOR } from "../../src/process/child.ts";
 import { type ChildOptions, SupervisedChild } from "../../src/process/supervised-child.ts";
-import type { FixtureCalls, FixtureEvents, FixtureInit, FixtureReady } from "../kit/supervised-fixture.ts";
+import type {
+  FixtureCalls,
+  FixtureEvents,
+  FixtureHandOver,
+  FixtureInit,
+  FixtureReady,
+} from "../kit/supervised-fixture.ts";
 import { until } from "../kit/until.ts";
 
 const FIXTURE = new URL("../kit/supervised-fixture.js", import.meta.url);
@@ -111,6 +118,122 @@ describe("a child with one that stands by", () => {
     for (const pid of [child.pid!, child.standbyPid!]) {
       assert.equal(readFileSync(`/proc/${pid}/fd/${FIRST_DESCRIPTOR}`, "latin1"), "kept");
     }
+  });
+});
+
+describe("an upgrade with something to hand over", () => {
+  interface Told {
+    readonly agreed: unknown[];
+    readonly ended: boolean[];
+    /** Of the process that was ready last. */
+    handedOver: unknown;
+  }
+
+  async function exchanging(
+    context: TestContext,
+    agree: () => FixtureHandOver | undefined,
+    options: Partial<ChildOptions<FixtureReady, FixtureEvents>> & {
+      readonly behaviours?: FixtureInit["behaviour"][];
+    } = {},
+  ): Promise<{ child: Fixture; told: Told; events: string[]; seen: string[] }> {
+    const told: Told = { agreed: [], ended: [], handedOver: undefined };
+    const events: string[] = [];
+    const behaviours = [...(options.behaviours ?? [])];
+    const seen: string[] = [];
+    const { child } = await supervised(context, {
+      exchange: {
+        begin: () => [0],
+        agree: (...abouts) => {
+          told.agreed.push(abouts);
+          return agree();
+        },
+        end: (isUpgraded) => told.ended.push(isUpgraded),
+      },
+      init: (handedOver): FixtureInit => ({
+        logLevel: "silent",
+        behaviour: behaviours.shift() ?? "serve",
+        handedOver,
+      }),
+      onReady: (ready) => {
+        told.handedOver = ready.handedOver;
+        seen.push("ready");
+      },
+      onEvent: (_, value) => events.push(value),
+      ...options,
+    });
+    return { child, told, events, seen };
+  }
+
+  test("tells both what they have agreed on, once", async (context) => {
+    const { child, told, events } = await exchanging(context, () => ({ what: "flows" }));
+    await child.upgrade(healthy);
+    assert.deepEqual(told, {
+      agreed: [["a fixture", "a fixture"]],
+      ended: [true],
+      handedOver: { what: "flows" },
+    });
+    assert.deepEqual(events, ["handed over flows"]);
+    const pid = child.pid!;
+    process.kill(pid, "SIGKILL");
+    await until(
+      () => child.up && child.pid !== pid,
+      () => "nobody took over",
+    );
+    assert.equal(told.handedOver, undefined);
+  });
+
+  test("that need nothing tells neither", async (context) => {
+    const { child, told, events } = await exchanging(context, () => undefined);
+    await child.upgrade(healthy);
+    assert.deepEqual([told.ended, told.handedOver, events], [[true], undefined, ["handed over nothing"]]);
+  });
+
+  test("does not begin if the two cannot agree", async (context) => {
+    const { child, told, events, seen } = await exchanging(context, () => {
+      throw new EarshotError("RECORDS_VERSION", "it reads version 7");
+    });
+    const { pid } = child;
+    await assert.rejects(child.upgrade(healthy), { code: "UPGRADE_FAILED", message: /it reads version 7/ });
+    assert.deepEqual([child.pid, child.up, told.ended, events, seen], [pid, true, [false], [], ["ready"]]);
+  });
+
+  test("leaves the old process in place if that cannot hand over", async (context) => {
+    const { child, told } = await exchanging(context, () => ({ what: "flows", how: "fail" }));
+    const { pid } = child;
+    await assert.rejects(child.upgrade(healthy), { code: "UPGRADE_FAILED", message: /there was no room/ });
+    assert.deepEqual([child.pid, child.up, child.upgrades, told.ended], [pid, true, 0, [false]]);
+    assert.equal(await child.ask("echo", 1), 1);
+  });
+
+  test("gives the new process nothing if the old one dies while it hands over", async (context) => {
+    const { child, told } = await exchanging(context, () => ({ what: "flows", how: "die" }));
+    const { pid } = child;
+    await child.upgrade(healthy);
+    assert.ok(child.up && child.pid !== pid);
+    assert.equal(told.handedOver, undefined);
+  });
+
+  test("that the old process did not survive counts what the new one cannot begin with as a failure", async (context) => {
+    const failures: (string | undefined)[] = [];
+    const { child, told } = await exchanging(context, () => ({ what: "flows", how: "die" }), {
+      behaviours: ["serve", "fail"],
+      onFailed: (failure) => failures.push(failure?.code),
+    });
+    await assert.rejects(child.upgrade(healthy), { code: "UPGRADE_FAILED", message: /another relay has taken over/ });
+    assert.deepEqual([child.up, failures, told.ended], [true, ["EADDRINUSE"], [false]]);
+  });
+
+  test("keeps a new process that is not healthy if the old one has died meanwhile", async (context) => {
+    const { child, told } = await exchanging(context, () => ({ what: "flows" }));
+    const old = child.pid!;
+    let asked = 0;
+    const healthyOnce = async () => {
+      if (asked++ === 0) return true;
+      if (runs(old)) process.kill(old, "SIGKILL");
+      return false;
+    };
+    await child.upgrade(healthyOnce, 60_000);
+    assert.deepEqual([child.up, told.ended, told.handedOver], [true, [true], { what: "flows" }]);
   });
 });
 

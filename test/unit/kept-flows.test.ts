@@ -1,11 +1,13 @@
 /** Two native engines after each other with the same sockets and the same memory, as two processes of a keeper have them. */
 import assert from "node:assert/strict";
 import { closeSync } from "node:fs";
-import { type TestContext, test } from "node:test";
+import { describe, type TestContext, test } from "node:test";
+import { WORKER_COUNTER } from "../../src/engine/counters.ts";
 import type { EngineOptions } from "../../src/engine/engine.ts";
 import { loadBinding } from "../../src/engine/native/binding.ts";
 import { OpenLanes } from "../../src/engine/native/lanes.ts";
 import { NativeEngine } from "../../src/engine/native/native-engine.ts";
+import { FRAME_KIND } from "../../src/trunk/frame.ts";
 import { bindingRequest, rtpLike } from "../kit/datagrams.ts";
 import { EngineRig, engineOptions } from "../kit/engine-rig.ts";
 import { until } from "../kit/until.ts";
@@ -13,12 +15,18 @@ import { until } from "../kit/until.ts";
 /** What a keeper has, and an engine that works with it. */
 async function kept(context: TestContext): Promise<{ rig: EngineRig; options: EngineOptions }> {
   const lanes = new OpenLanes(engineOptions());
-  const memory = loadBinding().makeKeptMemory();
+  const [memory, records] = [loadBinding().makeKeptMemory(), loadBinding().makeKeptMemory()];
   context.after(() => {
     lanes.close();
     closeSync(memory);
+    closeSync(records);
   });
-  const options = engineOptions({ ingresses: lanes.ingresses, adopted: lanes.descriptors, memory });
+  const options = engineOptions({
+    ingresses: lanes.ingresses,
+    adopted: lanes.descriptors,
+    memory,
+    handOver: { records },
+  });
   const rig = new EngineRig((given) => new NativeEngine(given), options);
   context.after(() => rig.close());
   await rig.engine.start(rig.control.onControl);
@@ -49,6 +57,7 @@ test("the next engine forwards at once, both ways, before it was told of any tra
     flows: 1,
     tornFlows: 0,
     tornTransceivers: 0,
+    imported: false,
   });
   assert.equal(next.flow(client.path)?.state, "assured");
   await rig.arrived(transceiver, client, waiting);
@@ -103,4 +112,88 @@ test("memory of another size is not read", async (context) => {
     next.start(() => {}),
     { code: "KEPT_FOREIGN" },
   );
+});
+
+describe("an engine that lays memory out differently", () => {
+  const key = Buffer.alloc(16, 7);
+
+  /** As `options`, but with a table of another size, and an empty memory for it. */
+  function otherLayout(context: TestContext, options: EngineOptions): EngineOptions {
+    const memory = loadBinding().makeKeptMemory();
+    context.after(() => closeSync(memory));
+    const { records } = options.handOver!;
+    return { ...options, flowCapacity: 8_192, handOver: { records, into: { memory, key } } };
+  }
+
+  test("goes on with the flows that were handed over, and so does the next one of its kind", async (context) => {
+    const { rig, options } = await kept(context);
+    const transceiver = await rig.transceiver();
+    const client = await rig.client();
+    const ufrag = await rig.establish(client, transceiver);
+    const captured = transceiver.seal([FRAME_KIND.data, client.path, rtpLike()]);
+    await transceiver.sendRaw(captured);
+    await until(
+      () => rig.since("down_accepted") === 1,
+      () => "it was not accepted",
+    );
+    assert.deepEqual(await rig.engine.handOver(key), { flows: 1, torn: 0 });
+    const waiting = rtpLike();
+    await client.send(waiting); // the kernel keeps it
+
+    const changed = otherLayout(context, options);
+    const first = successor(context, rig, changed);
+    await first.start(() => {});
+    const expected = {
+      transceivers: [{ ...transceiver.entry, slot: transceiver.slot }],
+      flows: 1,
+      tornFlows: 0,
+      tornTransceivers: 0,
+    };
+    assert.deepEqual(first.takenOver, { ...expected, imported: true });
+    assert.equal(first.flow(client.path)?.state, "assured");
+    await rig.arrived(transceiver, client, waiting);
+    await transceiver.sendRaw(captured);
+    await until(
+      () => first.counters()[0]?.[WORKER_COUNTER.down_drop_replay] === 1,
+      () => "a replayed datagram was not refused",
+    );
+    await first.stop();
+
+    const second = successor(context, rig, { ...changed, handOver: { records: options.handOver!.records } });
+    await second.start(() => {});
+    assert.deepEqual(second.takenOver, { ...expected, imported: false });
+    const request = bindingRequest(ufrag);
+    await client.send(request);
+    await rig.arrived(transceiver, client, request);
+  });
+
+  const refused: readonly [what: string, code: string, change: (options: EngineOptions) => EngineOptions][] = [
+    ["another upgrade's records", "RECORDS_BROKEN", (options) => ({ ...options, handOver: withOtherKey(options) })],
+    ["more flows than it has room for", "RECORDS_TOO_MANY", (options) => ({ ...options, flowCapacity: 1 })],
+  ];
+  for (const [what, code, change] of refused) {
+    test(`does not begin with ${what}, and the one before goes on with what it has`, async (context) => {
+      const { rig, options } = await kept(context);
+      const transceiver = await rig.transceiver();
+      const clients = [await rig.client(), await rig.client()];
+      for (const client of clients) await rig.establish(client, transceiver);
+      await rig.engine.handOver(key);
+      const next = successor(context, rig, change(otherLayout(context, options)));
+      await assert.rejects(
+        next.start(() => {}),
+        { code },
+      );
+      const again = successor(context, rig, options);
+      await again.start(() => {});
+      assert.deepEqual([again.takenOver?.flows, again.takenOver?.imported], [2, false]);
+      const media = rtpLike();
+      await clients[0]!.send(media);
+      await rig.arrived(transceiver, clients[0]!, media);
+    });
+  }
+
+  function withOtherKey(options: EngineOptions): NonNullable<EngineOptions["handOver"]> {
+    const { records, into } = options.handOver!;
+    return { records, into: { ...into!, key: Buffer.alloc(16, 8) } };
+  }
 });

@@ -108,6 +108,11 @@ export class JsEngine implements Engine {
     return this.#state === "running" ? 1 : 0;
   }
 
+  async handOver(): Promise<never> {
+    await this.stop();
+    throw new EarshotError("ENGINE_STATE", "what the js engine has ends with its process: nothing can be handed over");
+  }
+
   async setWorkers(workers: number): Promise<void> {
     requireOne(workers, "worker");
   }

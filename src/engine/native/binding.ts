@@ -1,6 +1,6 @@
 /** What the addon's data plane looks like from here. native/addon/addon.cc is the other side. */
 import { loadAddon, type NativeKey } from "../../addon.ts";
-import type { EngineOptions, Ingress, LaneDescriptors, TakenOver } from "../engine.ts";
+import type { EngineOptions, HandedOver, Ingress, LaneDescriptors, TakenOver } from "../engine.ts";
 
 export interface NativeFailure {
   readonly errno: number;
@@ -16,6 +16,7 @@ export interface NativeLanes {
 export interface NativeEngineHandle {
   start(): undefined | NativeFailure;
   stop(): void;
+  handOver(key: Buffer): NativeFailure | HandedOver;
   setWorkers(workers: number, cpus: readonly number[]): undefined | NativeFailure;
   bound(): {
     readonly ingressPorts: readonly number[];
@@ -59,6 +60,10 @@ export interface Binding {
   closeLanes(lanes: readonly LaneDescriptors[]): void;
   /** A descriptor of empty memory for the `memory` of engines, the caller's to close. */
   makeKeptMemory(): number;
+  /** Of the memory that this program reads. */
+  readonly keptLayout: string;
+  /** Of the records that this program reads and writes. */
+  readonly recordsVersion: number;
   /** From now on the end of the parent, which is to be `pid`, kills this process. */
   dieWithParent(pid: number): void;
 }

@@ -13,6 +13,7 @@ import type {
   EngineOptions,
   FlowCounts,
   FlowInfo,
+  HandedOver,
   Ingress,
   RestoreResult,
   Slot,
@@ -76,6 +77,14 @@ export class NativeEngine implements Engine {
     this.#onControl = () => {};
     this.#workers = 0;
     this.#handle.stop();
+  }
+
+  async handOver(key: Buffer): Promise<HandedOver> {
+    this.#onControl = () => {};
+    this.#workers = 0;
+    const left = this.#handle.handOver(key);
+    if ("errno" in left) throw startError(left, this.#options);
+    return left;
   }
 
   async setWorkers(workers: number, cpus: readonly number[]): Promise<void> {

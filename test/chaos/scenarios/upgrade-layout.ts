@@ -1,0 +1,131 @@
+/**
+ * The relay is upgraded to a version that lays its flow table out differently, and back again, while calls are on: nobody may
+ * notice. Nobody else could help: the owners are forgetful, there is no Redis, and clients send no checks.
+ */
+import path from "node:path";
+import { eventually } from "../../kit/eventually.ts";
+import { buildOtherAddon, InstalledPackage, ownAddon } from "../other-version.ts";
+import { type ChaosRelay, ChaosRig } from "../rig.ts";
+import { type ChaosOptions, type Finding, finding, type Scenario } from "../scenario.ts";
+import { workingProcess } from "../working-process.ts";
+import { RECEIVE_BUFFER } from "./worker-killed.ts";
+
+/** Each loads a process, which takes most of this; a machine that is busy takes several seconds. */
+const UPGRADE_WITHIN_MS = 30_000;
+/** As JavaScript has it once it is compiled. */
+const HEALTHY = "return this.#running && this.#directory.counts().live > 0;";
+
+interface Stage {
+  readonly rig: ChaosRig;
+  readonly relay: ChaosRelay;
+  readonly installed: InstalledPackage;
+  readonly other: string;
+}
+
+/** A relay of an installed package with calls on it, and an addon of another layout for that package. */
+const withRelay = (options: ChaosOptions, body: (stage: Stage) => Promise<readonly Finding[]>) =>
+  ChaosRig.with(options, { forgetful: true }, async (rig) => {
+    const other = await buildOtherAddon(path.join(rig.folder, "other"), options);
+    const installed = new InstalledPackage(path.join(rig.folder, "package"));
+    const relay = await rig.startRelay({ receiveBuffer: RECEIVE_BUFFER }, undefined, installed.program);
+    await rig.load(relay, { seconds: 0, setUp: true });
+    return body({ rig, relay, installed, other });
+  });
+
+/** Resolves when another process than `before` forwards, with its id. */
+const nextOf = (relay: ChaosRelay, before: number): Promise<number> =>
+  eventually(
+    "another working process",
+    () => workingProcess(relay.process, "native"),
+    (pid) => pid !== before,
+    UPGRADE_WITHIN_MS,
+  );
+
+async function upgradeTo(addon: string, { relay, installed }: Stage): Promise<void> {
+  const before = await workingProcess(relay.process, "native");
+  installed.install(addon);
+  relay.process.signal("SIGUSR2");
+  await nextOf(relay, before);
+  // From then on the old one is gone, and the new one is not given up any more.
+  await eventually(
+    "the end of the old process",
+    async () => relay.process.children(),
+    (pids) => !pids.includes(before),
+    UPGRADE_WITHIN_MS,
+  );
+}
+
+async function upgraded(options: ChaosOptions, stage: Stage): Promise<readonly Finding[]> {
+  const { rig, relay } = stage;
+  const turns = options.short ? 1 : 10;
+  let over = false;
+  const results: Awaited<ReturnType<typeof rig.load>>[] = [];
+  const loading = (async () => {
+    while (!over) results.push(await rig.load(relay, { seconds: 2 }));
+  })();
+  try {
+    for (let turn = 0; turn < turns; turn++) for (const addon of [stage.other, ownAddon]) await upgradeTo(addon, stage);
+  } finally {
+    over = true;
+    await loading;
+  }
+  const sum = (of: (result: (typeof results)[number]) => number) => results.reduce((all, each) => all + of(each), 0);
+  const [sent, lost, strange] = [sum((each) => each.sent), sum((each) => each.lost), sum((each) => each.strange)];
+  const drops = sum((each) => each.ownKernelDrops);
+  const duplicates = sum((each) => each.duplicates);
+  return [
+    finding(
+      `datagrams lost in ${2 * turns} upgrades to another layout: none`,
+      `${lost} of ${sent}, ${drops} of them at the generator`,
+      lost === drops,
+    ),
+    finding("misrouted: none", `${strange}`, strange === 0),
+    finding("duplicates: none", `${duplicates}`, duplicates === 0),
+  ];
+}
+
+/** The new version takes the flows over, and does not become healthy. */
+async function givenUp({ rig, relay, installed, other }: Stage, flows: number): Promise<readonly Finding[]> {
+  const before = await workingProcess(relay.process, "native");
+  installed.change("relay/relay.js", HEALTHY, "return false;");
+  installed.install(other);
+  relay.process.signal("SIGUSR2");
+  const candidate = await nextOf(relay, before);
+  const after = await nextOf(relay, candidate);
+  const { silentFlows } = await rig.load(relay, { seconds: 2 });
+  return [
+    finding(
+      "a new version that is not healthy: the old process goes on, with every flow",
+      `${after === before ? "the same" : "another"} process, ${silentFlows} of ${flows} flows silent`,
+      after === before && silentFlows === 0,
+    ),
+  ];
+}
+
+/** The new version is on disk, and comes to serve without an upgrade: nobody has handed anything over. */
+async function control({ rig, relay, installed, other }: Stage, flows: number): Promise<readonly Finding[]> {
+  const before = await workingProcess(relay.process, "native");
+  installed.install(other);
+  for (const pid of relay.process.children()) process.kill(pid, "SIGKILL");
+  await nextOf(relay, before);
+  const { silentFlows } = await rig.load(relay, { seconds: 2 });
+  return [
+    finding(
+      "control: killed instead, so that nothing is handed over: flows are lost",
+      `${silentFlows} of ${flows}`,
+      silentFlows === flows,
+    ),
+  ];
+}
+
+export const upgradeLayout: Scenario = {
+  name: "upgrade to another table layout",
+  short: true,
+  run(options) {
+    return withRelay(options, async (stage) => {
+      const findings = [...(await upgraded(options, stage))];
+      if (!options.short) findings.push(...(await givenUp(stage, options.flows)));
+      return [...findings, ...(await control(stage, options.flows))];
+    });
+  },
+};
