@@ -1,5 +1,6 @@
 /** All scenarios, in the order in which they run. */
 import type { Scenario } from "./scenario.ts";
+import { browserCall } from "./scenarios/browser-call.ts";
 import { keeperKilled } from "./scenarios/keeper-killed.ts";
 import { preload, redisTrouble, relayGoneWithRedis } from "./scenarios/redis.ts";
 import { relayGoneWithoutRedis } from "./scenarios/relay-gone.ts";
@@ -21,6 +22,7 @@ export const SCENARIOS: readonly Scenario[] = [
   relayGoneWithoutRedis,
   reshuffledWithRedis,
   reshuffledWithoutRedis,
+  browserCall,
   preload,
   redisTrouble,
   transceiverReplaced,

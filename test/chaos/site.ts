@@ -36,7 +36,9 @@ export class Site {
   static async with<Result>(body: (site: Site) => Promise<Result>): Promise<Result> {
     const network = new Network();
     ip(`rule add from ${UPPER_HALF} lookup ${UPPER_TABLE}`);
-    nft("add table ip site; add chain ip site forward { type filter hook forward priority 0 ; }");
+    nft("add table ip site");
+    for (const chain of ["questions", "checks"])
+      nft(`add chain ip site ${chain} { type filter hook forward priority 0 ; }`);
     try {
       const hosts = [];
       for (const name of ["client", "relay-a", "relay-b", "transceiver", "redis"]) hosts.push(await network.host(name));
@@ -53,9 +55,10 @@ export class Site {
     }
   }
 
-  /** Every flow goes to this relay. */
-  allTo(relay: number): void {
-    ip(`route replace ${VIP} via ${this.relays[relay]!.address}`);
+  /** Every flow goes to this relay, and to the other when its link is down. */
+  allTo(relay: 0 | 1): void {
+    ip(`route replace ${VIP} via ${this.relays[relay].address}`);
+    ip(`route replace ${VIP} via ${this.relays[1 - relay]!.address} metric 20`);
     this.#upperHalfTo(undefined);
   }
 
@@ -74,17 +77,18 @@ export class Site {
 
   /** No relay can ask the transceiver whose a path is. */
   silenceOwners(): void {
-    nft(`add rule ip site forward udp dport ${TRUNK_PORT} ${FIRST_FRAME_IS_QUESTION} drop`);
+    nft(`add rule ip site questions udp dport ${TRUNK_PORT} ${FIRST_FRAME_IS_QUESTION} drop`);
+  }
+  askOwners(): void {
+    nft("flush chain ip site questions");
   }
 
   /** What clients send to keep a path alive is lost; their media is not. */
   dropChecks(): void {
-    nft(`add rule ip site forward ip daddr ${VIP} ${BINDING_REQUEST} drop`);
+    nft(`add rule ip site checks ip daddr ${VIP} ${BINDING_REQUEST} drop`);
   }
-
-  /** Nothing is lost any more. */
-  loseNothing(): void {
-    nft("flush chain ip site forward");
+  passChecks(): void {
+    nft("flush chain ip site checks");
   }
 
   #upperHalfTo(relay: number | undefined): void {

@@ -1,14 +1,17 @@
 /**
- * Owns real browsers, each with a new profile, a fake microphone, and no way to send anything beyond loopback's WebRTC.
+ * Owns real browsers, each with a new profile, a fake microphone, and no way to send anything beyond loopback's WebRTC or the network of a test.
  * One small interface for both, so that a test says what happens and not how a browser is driven.
  */
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import os from "node:os";
+import path from "node:path";
 import { chromium } from "playwright-core";
 import puppeteer from "puppeteer-core";
+import { inNetwork } from "../../bench/load/seat.ts";
 import { packageRoot } from "../../src/package-root.ts";
 
-const IN_PAGE = ["in-page.js", "client-in-page.js"]
+const IN_PAGE = ["in-page.js", "client-in-page.js", "ear-in-page.js"]
   .map((name) => readFileSync(new URL(`test/kit/${name}`, packageRoot), "utf8"))
   .join("\n");
 
@@ -41,10 +44,24 @@ export interface Chromium extends Browser {
   open(url: string): Promise<ChromiumTab>;
 }
 
-/** `microphone`: a WAV file that is heard over and over instead of Chromium's beeps. */
-export async function launchChromium({ microphone }: { microphone?: string } = {}): Promise<Chromium> {
+const CHROMIUM = "/usr/bin/chromium";
+
+export interface ChromiumOptions {
+  /** A WAV file that is heard over and over instead of Chromium's beeps. */
+  readonly microphone?: string;
+  /** In the network of the process with this id, where a page of this origin may use the microphone as if it had come by HTTPS. */
+  readonly elsewhere?: { readonly networkOf: number; readonly origin: string };
+}
+
+export async function launchChromium({ microphone, elsewhere }: ChromiumOptions = {}): Promise<Chromium> {
+  const folder = mkdtempSync(path.join(os.tmpdir(), "earshot-chromium-"));
+  const program = path.join(folder, "chromium");
+  // A program of its own, because what starts it gives it arguments and not a command.
+  writeFileSync(program, `#!/bin/sh\nexec ${inNetwork(elsewhere?.networkOf, CHROMIUM).join(" ")} "$@"\n`, {
+    mode: 0o755,
+  });
   const browser = await chromium.launch({
-    executablePath: "/usr/bin/chromium",
+    executablePath: program,
     chromiumSandbox: false,
     args: [
       "--disable-gpu",
@@ -56,6 +73,7 @@ export async function launchChromium({ microphone }: { microphone?: string } = {
       "--use-fake-device-for-media-stream",
       "--use-fake-ui-for-media-stream",
       "--allow-loopback-in-peer-connection",
+      ...(elsewhere === undefined ? [] : [`--unsafely-treat-insecure-origin-as-secure=${elsewhere.origin}`]),
       ...(microphone === undefined ? [] : [`--use-file-for-fake-audio-capture=${microphone}`]),
     ],
   });
@@ -84,7 +102,10 @@ export async function launchChromium({ microphone }: { microphone?: string } = {
         close: () => context.close(),
       };
     },
-    close: () => browser.close(),
+    async close() {
+      await browser.close();
+      rmSync(folder, { recursive: true });
+    },
   };
 }
 

@@ -191,14 +191,9 @@ export const reshuffledWithoutRedis: Scenario = {
       const settings = { receiveBuffer: RECEIVE_BUFFER };
       await Promise.all([scene.startRelay(0, settings), scene.startRelay(1, settings)]);
       await scene.load({ seconds: 0, setUp: true });
-      await scene.survives(
-        "the host of the relay that has them all dies",
-        async () => {
-          site.spread([0, 1]);
-          await scene.hostDies(1);
-        },
-        { seconds: SECONDS_WITH_OWNERS },
-      );
+      await scene.survives("the host of the relay that has them all dies", () => scene.hostDies(1), {
+        seconds: SECONDS_WITH_OWNERS,
+      });
       site.relays[1].plug();
       site.upperHalfTo(0);
       await scene.startRelay(1, settings);
