@@ -98,7 +98,7 @@ class Reshuffled {
     this.findings.push(
       finding(
         `${what}: every flow forwards again`,
-        `${flows - after.silentFlows} of ${flows}, ${gap}, ${during.lost} of ${during.sent} lost`,
+        `${flows - after.silentFlows} of ${flows}, ${gap}, ${during.lost} of ${during.sent} lost or late`,
         after.silentFlows === 0,
       ),
     );
