@@ -146,7 +146,8 @@ export class SiteCall {
     if (after.states.includes("failed")) throw new Error(`the connection has failed: ${after.states.join(", ")}`);
     return {
       gapMs: after.longestGapMs,
-      concealedMs: 1_000 * (after.concealed - before.concealed),
+      // What was made up and then turns out to be there after all is taken back.
+      concealedMs: Math.max(0, 1_000 * (after.concealed - before.concealed)),
       lost: after.lost - before.lost,
     };
   }

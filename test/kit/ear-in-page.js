@@ -2,6 +2,8 @@
 window.ear = (() => {
   /** Packets come every 20 ms. Chromium renews what getStats() says every 50 ms, so no gap is known better than that. */
   const LOOK_EVERY_MS = 20;
+  /** At which browsers decode Opus. */
+  const SAMPLE_RATE = 48_000;
   const connections = [];
   const states = [];
   let last;
@@ -46,7 +48,7 @@ window.ear = (() => {
         lost: last.packetsLost,
         seconds: last.totalSamplesDuration,
         energy: last.totalAudioEnergy,
-        concealed: (last.concealedSamples / last.totalSamplesReceived) * last.totalSamplesDuration,
+        concealed: last.concealedSamples / SAMPLE_RATE,
         longestGapMs,
         checksAnswered,
         connections: connections.length,
