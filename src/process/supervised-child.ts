@@ -208,10 +208,11 @@ export class SupervisedChild<Ready, C extends Calls, E extends Events> {
     }
     if (this.#stopped || this.#active !== old) return;
     this.#options.onGone?.();
-    if (whyNot !== undefined) {
+    const why = whyNot?.message ?? (candidate.gone ? "the new one ended before it could begin" : undefined);
+    if (why !== undefined) {
       this.#begin(old);
       await this.#untilUp();
-      throw new EarshotError("UPGRADE_FAILED", `the old ${this.name} goes on: ${whyNot.message}`);
+      throw new EarshotError("UPGRADE_FAILED", `the old ${this.name} goes on: ${why}`);
     }
     this.#standby = old;
     this.#begin(candidate, handOver);

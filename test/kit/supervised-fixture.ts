@@ -1,4 +1,5 @@
 /** A child process for the tests of supervision: it does as its init message and its requests tell it. */
+import { setTimeout as sleep } from "node:timers/promises";
 import { EarshotError } from "../../src/earshot-error.ts";
 import { hostChild, type Open } from "../../src/process/child-host.ts";
 
@@ -18,6 +19,8 @@ export interface FixtureReady {
 export interface FixtureHandOver {
   readonly what: string;
   readonly how?: "fail" | "die";
+  /** It takes until that process has ended. */
+  readonly outlives?: number | undefined;
 }
 
 export type FixtureCalls = {
@@ -53,7 +56,8 @@ const open: Open<FixtureInit, FixtureReady, FixtureCalls, FixtureEvents> = async
     stop: () => (behaviour === "never-stop" ? new Promise(() => {}) : Promise.resolve()),
     letGo: async (handOver) => {
       if (behaviour === "never-stop") return new Promise(() => {});
-      const { what, how } = (handOver ?? { what: "nothing" }) as FixtureHandOver;
+      const { what, how, outlives } = (handOver ?? { what: "nothing" }) as FixtureHandOver;
+      while (outlives !== undefined && isThere(outlives)) await sleep(5);
       if (how === "die") process.kill(process.pid, "SIGKILL");
       emit("told", `handed over ${what}`);
       return how === "fail" ? new EarshotError("ENOMEM", "there was no room") : undefined;
@@ -62,3 +66,12 @@ const open: Open<FixtureInit, FixtureReady, FixtureCalls, FixtureEvents> = async
 };
 
 hostChild("relay", open, "a fixture");
+
+/** A process that has ended is there until its parent has heard of it. */
+function isThere(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch {
+    return false;
+  }
+}

@@ -205,6 +205,17 @@ describe("an upgrade with something to hand over", () => {
     assert.equal(await child.ask("echo", 1), 1);
   });
 
+  test("goes back to the old process if the new one dies while it waits for that to hand over", async (context) => {
+    const { child, told } = await exchanging(context, () => {
+      process.kill(child.standbyPid!, "SIGKILL");
+      return { what: "flows", outlives: child.standbyPid };
+    });
+    const { pid } = child;
+    await assert.rejects(child.upgrade(healthy), { code: "UPGRADE_FAILED", message: /ended before it could begin/ });
+    assert.deepEqual([child.pid, child.up, child.upgrades, told.ended], [pid, true, 0, [false]]);
+    assert.equal(await child.ask("echo", 1), 1);
+  });
+
   test("gives the new process nothing if the old one dies while it hands over", async (context) => {
     const { child, told } = await exchanging(context, () => ({ what: "flows", how: "die" }));
     const { pid } = child;

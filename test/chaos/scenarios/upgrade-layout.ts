@@ -3,6 +3,7 @@
  * notice. Nobody else could help: the owners are forgetful, there is no Redis, and clients send no checks.
  */
 import path from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { eventually } from "../../kit/eventually.ts";
 import { buildOtherAddon, InstalledPackage, ownAddon } from "../other-version.ts";
 import { type ChaosRelay, ChaosRig } from "../rig.ts";
@@ -12,6 +13,9 @@ import { RECEIVE_BUFFER } from "./worker-killed.ts";
 
 /** Each loads a process, which takes most of this; a machine that is busy takes several seconds. */
 const UPGRADE_WITHIN_MS = 30_000;
+const KILLS = 16;
+/** How much later than the one before each is killed: a new process is loaded after some 200 ms, and serves soon after that. */
+const KILL_STEP_MS = 40;
 /** As JavaScript has it once it is compiled. */
 const HEALTHY = "return this.#running && this.#directory.counts().live > 0;";
 
@@ -84,6 +88,39 @@ async function upgraded(options: ChaosOptions, stage: Stage): Promise<readonly F
   ];
 }
 
+/** The new process dies at any moment of its upgrade, before its time, in the midst of it, or after it. */
+async function killedMeanwhile({ rig, relay, installed, other }: Stage, flows: number): Promise<readonly Finding[]> {
+  for (let kill = 0; kill < KILLS; kill++) {
+    const before = new Set(relay.process.children());
+    installed.install(kill % 2 === 0 ? other : ownAddon);
+    relay.process.signal("SIGUSR2");
+    const candidate = await eventually(
+      "a process of the new version",
+      async () => relay.process.children().find((pid) => !before.has(pid)),
+      (pid) => pid !== undefined,
+      UPGRADE_WITHIN_MS,
+    );
+    await sleep(kill * KILL_STEP_MS);
+    process.kill(candidate!, "SIGKILL");
+    // Nobody stands by before the upgrade has come to its end.
+    await eventually(
+      "a process that works and one that stands by",
+      async () => relay.process.children(),
+      (pids) => pids.length === 2 && !pids.includes(candidate!),
+      UPGRADE_WITHIN_MS,
+    );
+    await workingProcess(relay.process, "native");
+  }
+  const { silentFlows } = await rig.load(relay, { seconds: 2 });
+  return [
+    finding(
+      `the new process killed in the midst of ${KILLS} upgrades: no flow is lost`,
+      `${silentFlows} of ${flows} flows silent`,
+      silentFlows === 0,
+    ),
+  ];
+}
+
 /** The new version takes the flows over, and does not become healthy. */
 async function givenUp({ rig, relay, installed, other }: Stage, flows: number): Promise<readonly Finding[]> {
   const before = await workingProcess(relay.process, "native");
@@ -124,7 +161,11 @@ export const upgradeLayout: Scenario = {
   run(options) {
     return withRelay(options, async (stage) => {
       const findings = [...(await upgraded(options, stage))];
-      if (!options.short) findings.push(...(await givenUp(stage, options.flows)));
+      if (!options.short) {
+        findings.push(...(await killedMeanwhile(stage, options.flows)));
+        await upgradeTo(ownAddon, stage);
+        findings.push(...(await givenUp(stage, options.flows)));
+      }
       return [...findings, ...(await control(stage, options.flows))];
     });
   },
