@@ -17,6 +17,7 @@ const MINIMUM_NODE = [20, 19];
 const BUILD_TOOLS = { make: "make", "g++": "g++", python3: "python3" };
 const TEST_TOOLS = {
   "redis-server": "redis-server",
+  openssl: "openssl",
   chromium: "chromium",
   "firefox-esr": "firefox-esr",
   "espeak-ng": "espeak-ng",

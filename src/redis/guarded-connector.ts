@@ -41,7 +41,7 @@ export class GuardedConnector extends AbstractConnector {
     const socket = tls
       ? connectTls({ host, port, ...(isIP(host) === 0 && { servername: host }) })
       : createConnection({ host, port });
-    socket.once("error", (error) => {
+    socket.on("error", (error) => {
       this.firstError = error;
     });
     guard(socket, awaited);

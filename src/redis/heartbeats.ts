@@ -5,9 +5,17 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import ipaddr from "ipaddr.js";
 import type { KeyRing } from "../keys/key-ring.ts";
-import { CLOCK_SKEW_MS, HEARTBEAT_MOST_AGE_MS, HEARTBEAT_MS, HEARTBEATS_TTL_S, MOST_HEARTBEATS } from "./limits.ts";
+import {
+  CLOCK_SKEW_MS,
+  HEARTBEAT_MOST_AGE_MS,
+  HEARTBEAT_MS,
+  HEARTBEATS_TTL_S,
+  MOST_HEARTBEATS,
+  STRETCH_MS,
+} from "./limits.ts";
 import { heartbeatBody, openRecord, RECORD_KIND, readHeartbeatBody, sealRecord } from "./record.ts";
 import type { RedisLink } from "./redis-link.ts";
+import { Stretches } from "./stretches.ts";
 
 const TRANSCEIVERS_KEY = "transceivers";
 
@@ -58,7 +66,10 @@ export class HeartbeatReader {
     const { link, onPlaces } = options;
     this.#reading = forever(this.#stopped.signal, async () => {
       const places: Place[] = [];
-      for (const [field, value] of await link.fields(link.key(TRANSCEIVERS_KEY))) {
+      const fields = await link.fields(link.key(TRANSCEIVERS_KEY));
+      const stretches = new Stretches(STRETCH_MS);
+      for (const [field, value] of fields) {
+        if (stretches.isOver()) await stretches.pause();
         const place = places.length < MOST_HEARTBEATS ? openHeartbeat(options, field, value) : undefined;
         if (place === undefined) this.rejected++;
         else places.push(place);

@@ -46,7 +46,11 @@ export class RedisLink {
     this.#client = makeClient(parsed, () => this.#closed);
     this.#client.on("ready", () => this.#found());
     this.#client.on("close", () => this.#lost("the connection is closed"));
-    this.#client.on("error", (error: Error) => this.#lost(error.message));
+    this.#client.on("error", (error: Error) => {
+      this.#lost(error.message);
+      // Most errors are the end of it; after the others, as of SELECT, it must not go on as if nothing were wrong.
+      this.#client.stream?.destroy();
+    });
   }
 
   /** Begins to connect, and goes on trying. */
@@ -101,7 +105,7 @@ export class RedisLink {
    */
   async wholeValues(keys: readonly string[]): Promise<readonly Buffer[]> {
     const values = await this.#run(() => this.#client.mgetBuffer(...keys));
-    return values.map((value) => value ?? NOTHING);
+    return values.map((value) => (Buffer.isBuffer(value) ? value : NOTHING));
   }
 
   /** The fields of a hash, each with its value. */
@@ -130,7 +134,10 @@ export class RedisLink {
   /** Entries of a stream after this id, oldest first: id, and the value of its one field. */
   async streamAfter(key: string, id: string, count: number): Promise<readonly { id: string; value: Buffer }[]> {
     const entries = await this.#run(() => this.#client.xrangeBuffer(key, `(${id}`, "+", "COUNT", count));
-    return entries.map(([entry, fields]) => ({ id: entry.toString("latin1"), value: fields[1] ?? NOTHING }));
+    return entries.map(([entry, fields]) => ({
+      id: entry.toString("latin1"),
+      value: Buffer.isBuffer(fields[1]) ? fields[1] : NOTHING,
+    }));
   }
 
   async #run<Answer>(command: () => Promise<Answer>): Promise<Answer> {

@@ -2,6 +2,7 @@
  * A fleet under load: relays as processes, as an operator runs them, an echo transceiver, and flows with real tokens and
  * passwords from the load generator. Everything is on loopback, or each part on a host of a site's. Whoever opens it closes it.
  */
+import { randomBytes } from "node:crypto";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import os from "node:os";
 import path from "node:path";
@@ -129,16 +130,40 @@ export class ChaosRig {
 
   /** Records of as many flows of this transceiver as a relay would have written, by path. */
   flowRecords(count: number): Map<string, Buffer> {
-    const expiresAtMs = Date.now() + RECORD_MS;
     const records = new Map<string, Buffer>();
     for (let i = 0; i < count; i++) {
-      const at = pathBytes(INGRESS, `10.${(i >> 16) & 255}.${(i >> 8) & 255}.${i & 255}`, 40_000);
-      const token = { cluster: CLUSTER, transceiver: TRANSCEIVER, epoch: this.#epoch, expiresAtMs, nonce: i };
-      const body = flowBody({ transceiver: TRANSCEIVER, epoch: this.#epoch, ufrags: [sealToken(token, this.#keys)] });
-      const fields = { kind: RECORD_KIND.flow, timeMs: Date.now(), body };
-      records.set(at.toString("hex"), sealRecord(this.#keys, CLUSTER, at, fields));
+      const at = clientPath(i);
+      records.set(at.toString("hex"), this.#record(at, i, { cluster: CLUSTER, epoch: this.#epoch }));
     }
     return records;
+  }
+
+  /**
+   * As many values of which none may be used, each kind as often as any other: a bit of a true record flipped, nonsense, a true record
+   * at another's path, one of another cluster, one of a transceiver that is gone.
+   */
+  poisonedRecords(count: number): Map<string, Buffer> {
+    const records = new Map<string, Buffer>();
+    const ours = { cluster: CLUSTER, epoch: this.#epoch };
+    for (let i = 0; i < count; i++) {
+      const at = clientPath(i);
+      const kinds = [
+        () => flipped(this.#record(at, i, ours), i),
+        () => randomBytes(1 + (i % 200)),
+        () => this.#record(clientPath(i + 1), i, ours),
+        () => this.#record(at, i, { ...ours, cluster: CLUSTER + 1 }),
+        () => this.#record(at, i, { ...ours, epoch: this.#epoch - 1n }),
+      ];
+      records.set(at.toString("hex"), kinds[i % kinds.length]!());
+    }
+    return records;
+  }
+
+  #record(at: Buffer, nonce: number, { cluster, epoch }: { cluster: number; epoch: bigint }): Buffer {
+    const expiresAtMs = Date.now() + RECORD_MS;
+    const ufrag = sealToken({ cluster, transceiver: TRANSCEIVER, epoch, expiresAtMs, nonce }, this.#keys);
+    const body = flowBody({ transceiver: TRANSCEIVER, epoch, ufrags: [ufrag] });
+    return sealRecord(this.#keys, cluster, at, { kind: RECORD_KIND.flow, timeMs: Date.now(), body });
   }
 
   get echo(): EchoTransceiver {
@@ -222,4 +247,13 @@ async function startEcho(
       ? { port }
       : { port: TRUNK_PORT, address: site.transceiver.address, networkOf: site.transceiver.pid };
   return EchoTransceiver.start({ ...transceiver, keys, forgetful, ...place });
+}
+
+const clientPath = (n: number): Buffer =>
+  pathBytes(INGRESS, `10.${(n >> 16) & 255}.${(n >> 8) & 255}.${n & 255}`, 40_000);
+
+/** With another bit for each `n`. */
+function flipped(bytes: Buffer, n: number): Buffer {
+  bytes[n % bytes.length]! ^= 1 << (n & 7);
+  return bytes;
 }
