@@ -35,7 +35,7 @@ export async function relay(config: Config<"relay">): Promise<void> {
       const metrics = new FrontMetrics({ children: [relay.child], others: [() => relay.metrics()], keys });
       app = await buildServer({
         logger,
-        requests: metrics.requests,
+        counters: metrics,
         operations: {
           metrics: () => metrics.text(),
           notReadyReasons: async () => {

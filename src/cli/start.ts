@@ -70,7 +70,7 @@ class StartService implements Service {
     });
     this.#app = await buildServer({
       logger: this.#logger,
-      requests: metrics.requests,
+      counters: metrics,
       operations: { metrics: () => metrics.text(), notReadyReasons: () => this.#notReadyReasons() },
       calls: signallingOptions(config, this.#transceivers.calls, this.#auth),
     });

@@ -45,7 +45,7 @@ export async function transceiver(config: Config<"transceiver">): Promise<void> 
       });
       app = await buildServer({
         logger,
-        requests: metrics.requests,
+        counters: metrics,
         operations: {
           metrics: () => metrics.text(),
           notReadyReasons: async () => [await front.notReadyReason()].filter((reason) => reason !== undefined),

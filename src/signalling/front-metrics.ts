@@ -31,6 +31,7 @@ export class FrontMetrics {
   readonly #registry = new Registry();
   readonly #others: readonly (() => Promise<string>)[];
   readonly requests: Counter<"route" | "method" | "status">;
+  readonly evictedConnections: Counter;
 
   constructor({ children, others, calls, keys }: FrontMetricsOptions) {
     this.#others = others;
@@ -39,6 +40,11 @@ export class FrontMetrics {
       name: "earshot_front_http_requests_total",
       help: "HTTP requests answered",
       labelNames: ["route", "method", "status"],
+      registers: [this.#registry],
+    });
+    this.evictedConnections = new Counter({
+      name: "earshot_front_http_connections_evicted_total",
+      help: "HTTP connections that were closed because there were too many, those without an answer for the longest time",
       registers: [this.#registry],
     });
     if (calls !== undefined) {

@@ -5,6 +5,7 @@
 import cors, { type FastifyCorsOptions } from "@fastify/cors";
 import { type FastifyBaseLogger, type FastifyInstance, fastify, LogController } from "fastify";
 import { type CallRoutesOptions, registerCallRoutes } from "./call-routes.ts";
+import { limitConnections } from "./connection-limit.ts";
 import { handleClientError, handleError, handleNotFound } from "./errors.ts";
 import type { FrontMetrics } from "./front-metrics.ts";
 import { type Operations, registerOperationRoutes } from "./operation-routes.ts";
@@ -13,7 +14,7 @@ import { registerPageRoutes } from "./page-routes.ts";
 export interface ServerOptions {
   readonly logger: FastifyBaseLogger;
   readonly operations: Operations;
-  readonly requests: FrontMetrics["requests"];
+  readonly counters: Pick<FrontMetrics, "requests" | "evictedConnections">;
   /** Without it there is neither signalling nor page. */
   readonly calls?: Pick<CallRoutesOptions, "service" | "authorize" | "links"> & {
     readonly corsOrigin: readonly string[];
@@ -27,6 +28,8 @@ export const WHIP_ENDPOINT = "/whip";
 /** A whole request: an offer is small, so a slow one is a stuck or a hostile one. */
 const REQUEST_TIMEOUT_MS = 10_000;
 const HEADERS_TIMEOUT_MS = 5_000;
+/** How late either may be noticed; Node's own 30 s would let few connections keep all others out. */
+const CHECKING_MS = 1_000;
 /** Longer than browsers pause between two requests of a page, short enough to free idle sockets. */
 const KEEP_ALIVE_TIMEOUT_MS = 5_000;
 const MAX_HEADER_BYTES = 8192;
@@ -34,18 +37,22 @@ const MAX_HEADER_BYTES = 8192;
 const MAX_CONNECTIONS = 2000;
 const PREFLIGHT_MAX_AGE_SECONDS = 600;
 
-export async function buildServer({ logger, operations, requests, calls }: ServerOptions): Promise<FastifyInstance> {
+export async function buildServer({ logger, operations, counters, calls }: ServerOptions): Promise<FastifyInstance> {
   const app = fastify({
     loggerInstance: logger,
     logController: new LogController({ disableRequestLogging: true }),
     requestTimeout: REQUEST_TIMEOUT_MS,
     keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS,
     forceCloseConnections: true,
-    http: { headersTimeout: HEADERS_TIMEOUT_MS, maxHeaderSize: MAX_HEADER_BYTES },
+    http: {
+      headersTimeout: HEADERS_TIMEOUT_MS,
+      connectionsCheckingInterval: CHECKING_MS,
+      maxHeaderSize: MAX_HEADER_BYTES,
+    },
     clientErrorHandler: handleClientError,
     frameworkErrors: (error, request, reply) => handleError(error, request, reply),
   });
-  app.server.maxConnections = MAX_CONNECTIONS;
+  limitConnections(app.server, MAX_CONNECTIONS, () => counters.evictedConnections.inc());
   app.setErrorHandler(handleError);
   app.setNotFoundHandler(handleNotFound);
   app.addHook("onRequest", async (_request, reply) => {
@@ -57,7 +64,7 @@ export async function buildServer({ logger, operations, requests, calls }: Serve
   });
   app.addHook("onResponse", async (request, reply) => {
     const route = request.is404 ? "none" : (request.routeOptions.url ?? "none");
-    requests.inc({ route, method: request.method, status: String(reply.statusCode) });
+    counters.requests.inc({ route, method: request.method, status: String(reply.statusCode) });
   });
 
   await app.register(async (scope) => registerOperationRoutes(scope, operations));

@@ -93,7 +93,7 @@ export async function serveSignalling(wishes: SignallingWishes = {}): Promise<Si
   const metrics = new FrontMetrics({ children: [], others, calls });
   const app = await buildServer({
     logger: pino({ level: log === undefined ? "silent" : "info" }, log ?? process.stderr),
-    requests: metrics.requests,
+    counters: metrics,
     operations: { metrics: () => metrics.text(), notReadyReasons: async () => reasons },
     calls: { service: calls, corsOrigin, links, ...more },
   });
