@@ -201,6 +201,12 @@ export const RELAY_GONE_MS = 1_500;
 /** How often a call whose relay is gone tries the others, until one of them brings something from its client. */
 export const SEEK_RELAY_MS = 1_000;
 
+/**
+ * Relays beside the present one that a path's transceiver remembers, to tell them of the session's end. At those that a load
+ * balancer moved it to before, its flow would only end by being idle.
+ */
+export const MAX_OTHER_RELAYS = 8;
+
 /** Relays that such a call tries at a time; those that were heard of most lately. */
 export const SEEK_RELAYS = 4;
 

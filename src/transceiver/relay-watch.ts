@@ -15,8 +15,6 @@ interface Heard {
   readonly relays: ReadonlyMap<number, Relay>;
 }
 
-const CONTROL_PORT = 0;
-
 export class RelayWatch {
   readonly #ports: (nowMs: number) => Iterable<RelayPortState>;
   #heard: Heard = { ports: new Map(), relays: new Map() };
@@ -65,13 +63,16 @@ export class RelayWatch {
       const id = relayIdOf(port.id);
       const relay = relays.get(id) ?? { heardMs: port.heardMs, control: undefined };
       relay.heardMs = Math.max(relay.heardMs, port.heardMs);
-      if ((port.id & 0xff) === CONTROL_PORT) relay.control = port;
+      if (port.id === controlPortOf(port.id)) relay.control = port;
       relays.set(id, relay);
     }
     this.#heard = { ports, relays };
     return this.#heard;
   }
 }
+
+/** The port of the control plane of the relay that has this port. */
+export const controlPortOf = (id: RelayPort): RelayPort => (id & ~0xff) >>> 0;
 
 const relayIdOf = (id: RelayPort): number => id >>> 8;
 

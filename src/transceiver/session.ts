@@ -17,7 +17,7 @@ import type { Ticker } from "./audio/ticker.ts";
 import type { Backend } from "./backends/backend.ts";
 import { BackendLink } from "./backends/backend-link.ts";
 import type { BoundedLog } from "./bounded-log.ts";
-import type { ClientPath, DatagramTaker, PathBook } from "./client-path.ts";
+import { type ClientPath, type DatagramTaker, mayKnow, type PathBook } from "./client-path.ts";
 import type { EndReason, TransceiverCounters } from "./counters.ts";
 import type { Demux } from "./demux.ts";
 import { IceAgent, type IceCredentials, type IceHost, type RequestVerdict, type ResponseVerdict } from "./ice-agent.ts";
@@ -190,6 +190,7 @@ export class Session implements DatagramTaker {
   assertPath(path: ClientPath, to: RelayPort): void {
     for (const { path: own, ufrags, proved } of this.#agent.paths()) {
       if (own !== path || !proved) continue;
+      mayKnow(path, to);
       for (const ufrag of ufrags) this.#control(path, FRAME_KIND.assert, ufrag, to);
     }
   }
@@ -238,7 +239,9 @@ export class Session implements DatagramTaker {
     this.#shared.ended(this, reason, wasAnswered);
     await this.#peer.close();
     for (const { path, ufrags } of this.#agent.paths()) {
-      for (const ufrag of ufrags) this.#control(path, FRAME_KIND.flowEnd, ufrag);
+      for (const relay of [path.relayPort, ...path.otherRelays]) {
+        for (const ufrag of ufrags) this.#control(path, FRAME_KIND.flowEnd, ufrag, relay);
+      }
     }
     this.#agent.close();
     this.#shared.closed(this);

@@ -11,7 +11,7 @@ import { echoes } from "./system.ts";
 import { TrunkTap } from "./trunk-tap.ts";
 import { until } from "./until.ts";
 import { Vip } from "./vip.ts";
-import { WeriftClient } from "./werift-client.ts";
+import { WeriftClient, type WeriftClientOptions } from "./werift-client.ts";
 
 export const CLUSTER = 3;
 const TRANSCEIVER = 12;
@@ -68,8 +68,10 @@ export class RelaysBehindVip {
   }
 
   /** A call that is on, with a word said. */
-  async call(): Promise<{ readonly client: WeriftClient; readonly id: string }> {
-    const client = new WeriftClient({ data: false });
+  async call(
+    options: WeriftClientOptions = { data: false },
+  ): Promise<{ readonly client: WeriftClient; readonly id: string }> {
+    const client = new WeriftClient(options);
     this.clients.push(client);
     const { answerSdp, callId } = await this.transceiver.createCall(await client.offer());
     await client.accept(answerSdp);

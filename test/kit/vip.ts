@@ -12,6 +12,8 @@ export class Vip {
   relays: readonly number[] = [];
   /** Which relay a client goes to, by its place in `relays`. */
   choose: (clientPort: number) => number = () => 0;
+  /** What goes to all relays, as if each had got one of several in a row. */
+  spreads: (datagram: Buffer) => boolean = () => false;
   /** What of clients is lost on the way. */
   loses: (datagram: Buffer) => boolean = () => false;
   readonly #public: Socket;
@@ -20,8 +22,10 @@ export class Vip {
   private constructor(socket: Socket) {
     this.#public = socket;
     socket.on("message", (datagram, { port }) => {
+      if (this.loses(datagram)) return;
       const to = this.relays[this.choose(port)];
-      if (to !== undefined && !this.loses(datagram)) this.#client(port).send(datagram, to, HOST);
+      const all = this.spreads(datagram) ? this.relays : to === undefined ? [] : [to];
+      for (const relay of all) this.#client(port).send(datagram, relay, HOST);
     });
   }
 
