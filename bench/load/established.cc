@@ -98,6 +98,7 @@ class Run {
   struct Timing {
     uint64_t step_ns;
     uint64_t linger_ns;
+    uint64_t missing_ns;  // so much longer while an answer is missing
   };
   Run(ClientSocket& socket, const std::vector<Flow>& flows, uint64_t total, size_t bytes, const Timing& timing,
       const Events& events)
@@ -118,7 +119,11 @@ class Run {
     const Pace pace(per_second, start);
     const Pace checks(events_.checks_per_second, start);
     bool moved = events_.move_after_ns == 0;
-    for (uint64_t end = ~uint64_t{0}; steady_ns() < end;) {
+    const auto is_over = [this](uint64_t end) {
+      const uint64_t now = steady_ns();
+      return now >= end && (result_.received == result_.sent || now - end >= timing_.missing_ns);
+    };
+    for (uint64_t end = ~uint64_t{0}; !is_over(end);) {
       if (!moved && steady_ns() - start >= events_.move_after_ns) {
         moved = true;
         socket_.aim(events_.move_to_port);
@@ -271,6 +276,7 @@ void established(Options& options) {
   const uint64_t set_up_rate = options.number("set-up-rate", 1000, 1, 100'000);
   const uint64_t step_us = options.number("step-us", kStepUs, 1, 10'000);
   const uint64_t linger_ms = options.number("linger-ms", kLingerMs, 1, 10'000);
+  const uint64_t missing_ms = options.number("missing-ms", 0, 0, 60'000);
   const bool realtime = options.flag("realtime");
   const uint64_t check_ms = options.number("check-ms", 0, 0, 60'000);
   Events events;
@@ -287,7 +293,7 @@ void established(Options& options) {
   ClientSocket socket(destination, client_port);
   const uint64_t set_up_sent = set_up_seconds > 0 ? set_up(socket, flows, set_up_rate, set_up_seconds) : 0;
   const uint64_t per_second = rate * flows.size();
-  const Run::Timing timing{step_us * 1000, linger_ms * 1'000'000};
+  const Run::Timing timing{step_us * 1000, linger_ms * 1'000'000, missing_ms * 1'000'000};
   Run run(socket, flows, per_second * milliseconds / 1000, bytes, timing, events);
   Result result = run.go(per_second);
   result.set_up_sent = set_up_sent;

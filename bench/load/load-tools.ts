@@ -72,6 +72,8 @@ export interface EstablishedOptions {
   readonly stepUs?: number;
   /** So long after the last datagram its echo may come. */
   readonly lingerMs?: number;
+  /** So much longer while one is missing: where they wait in the kernel while nobody forwards, and time is not what counts. */
+  readonly missingMs?: number;
   /** Each flow also sends its first request again that often. */
   readonly checkMs?: number | undefined;
   /** From so long after the beginning all flows send to {@link moveToPort}. */
@@ -101,6 +103,7 @@ export function runEstablished(
     "set-up-seconds": options.setUp === true ? SET_UP_WITHIN_SECONDS : undefined,
     "step-us": options.stepUs,
     "linger-ms": options.lingerMs,
+    "missing-ms": options.missingMs,
     "client-port": clientPort,
     "check-ms": options.checkMs,
     "move-after-ms": options.moveAfterMs,

@@ -55,6 +55,8 @@ export interface LoadOptions {
   readonly moveToPort?: number;
   /** So long after the last datagram its echo may come. */
   readonly lingerMs?: number;
+  /** So much longer while one is missing. */
+  readonly missingMs?: number;
   /** From which all clients send. */
   readonly clientPort?: number;
 }

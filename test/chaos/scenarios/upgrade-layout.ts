@@ -8,11 +8,10 @@ import { eventually } from "../../kit/eventually.ts";
 import { buildOtherAddon, InstalledPackage, ownAddon } from "../other-version.ts";
 import { type ChaosRelay, ChaosRig } from "../rig.ts";
 import { type ChaosOptions, type Finding, finding, type Scenario } from "../scenario.ts";
-import { workingProcess } from "../working-process.ts";
+import { nextWorkingProcess, UPGRADE_WITHIN_MS, upgradeRelay, workingProcess } from "../working-process.ts";
+import { MISSING_MS } from "./upgrade.ts";
 import { RECEIVE_BUFFER } from "./worker-killed.ts";
 
-/** Each loads a process, which takes most of this; a machine that is busy takes several seconds. */
-const UPGRADE_WITHIN_MS = 30_000;
 const KILLS = 16;
 /** How much later than the one before each is killed: a new process is loaded after some 200 ms, and serves soon after that. */
 const KILL_STEP_MS = 40;
@@ -36,27 +35,9 @@ const withRelay = (options: ChaosOptions, body: (stage: Stage) => Promise<readon
     return body({ rig, relay, installed, other });
   });
 
-/** Resolves when another process than `before` forwards, with its id. */
-const nextOf = (relay: ChaosRelay, before: number): Promise<number> =>
-  eventually(
-    "another working process",
-    () => workingProcess(relay.process, "native"),
-    (pid) => pid !== before,
-    UPGRADE_WITHIN_MS,
-  );
-
 async function upgradeTo(addon: string, { relay, installed }: Stage): Promise<void> {
-  const before = await workingProcess(relay.process, "native");
   installed.install(addon);
-  relay.process.signal("SIGUSR2");
-  await nextOf(relay, before);
-  // From then on the old one is gone, and the new one is not given up any more.
-  await eventually(
-    "the end of the old process",
-    async () => relay.process.children(),
-    (pids) => !pids.includes(before),
-    UPGRADE_WITHIN_MS,
-  );
+  await upgradeRelay(relay.process);
 }
 
 async function upgraded(options: ChaosOptions, stage: Stage): Promise<readonly Finding[]> {
@@ -65,7 +46,7 @@ async function upgraded(options: ChaosOptions, stage: Stage): Promise<readonly F
   let over = false;
   const results: Awaited<ReturnType<typeof rig.load>>[] = [];
   const loading = (async () => {
-    while (!over) results.push(await rig.load(relay, { seconds: 2 }));
+    while (!over) results.push(await rig.load(relay, { seconds: 2, missingMs: MISSING_MS }));
   })();
   try {
     for (let turn = 0; turn < turns; turn++) for (const addon of [stage.other, ownAddon]) await upgradeTo(addon, stage);
@@ -127,8 +108,8 @@ async function givenUp({ rig, relay, installed, other }: Stage, flows: number): 
   installed.change("relay/relay.js", HEALTHY, "return false;");
   installed.install(other);
   relay.process.signal("SIGUSR2");
-  const candidate = await nextOf(relay, before);
-  const after = await nextOf(relay, candidate);
+  const candidate = await nextWorkingProcess(relay.process, before);
+  const after = await nextWorkingProcess(relay.process, candidate);
   const { silentFlows } = await rig.load(relay, { seconds: 2 });
   return [
     finding(
@@ -144,7 +125,7 @@ async function control({ rig, relay, installed, other }: Stage, flows: number): 
   const before = await workingProcess(relay.process, "native");
   installed.install(other);
   for (const pid of relay.process.children()) process.kill(pid, "SIGKILL");
-  await nextOf(relay, before);
+  await nextWorkingProcess(relay.process, before);
   const { silentFlows } = await rig.load(relay, { seconds: 2 });
   return [
     finding(

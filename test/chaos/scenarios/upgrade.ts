@@ -1,14 +1,11 @@
 /** The relay is upgraded again and again while calls are on: nobody may notice. */
-import { setTimeout as sleep } from "node:timers/promises";
-import { eventually } from "../../kit/eventually.ts";
 import { ChaosRig } from "../rig.ts";
 import { finding, type Scenario, timed } from "../scenario.ts";
-import { workingProcess } from "../working-process.ts";
+import { upgradeRelay } from "../working-process.ts";
 import { RECEIVE_BUFFER } from "./worker-killed.ts";
 
-/** Each loads a process, which takes most of this. */
-const UPGRADE_WITHIN_MS = 4_000;
-const BETWEEN_MS = 300;
+/** What waits in the kernel while processes change is late, not lost. */
+export const MISSING_MS = 20_000;
 
 export const upgrade: Scenario = {
   name: "upgrade",
@@ -21,22 +18,14 @@ export const upgrade: Scenario = {
       let over = false;
       const results: Awaited<ReturnType<typeof rig.load>>[] = [];
       const loading = (async () => {
-        while (!over) results.push(await rig.load(relay, { seconds: options.short ? 4 : 10 }));
+        while (!over) results.push(await rig.load(relay, { seconds: options.short ? 4 : 10, missingMs: MISSING_MS }));
       })();
-      const pids = new Set<number>([await workingProcess(relay.process, "native")]);
-      for (let n = 0; n < upgrades; n++) {
-        relay.process.signal("SIGUSR2");
-        const pid = await eventually(
-          "another working process",
-          () => workingProcess(relay.process, "native"),
-          (found) => !pids.has(found),
-          UPGRADE_WITHIN_MS,
-        );
-        pids.add(pid);
-        await sleep(BETWEEN_MS);
+      try {
+        for (let n = 0; n < upgrades; n++) await upgradeRelay(relay.process);
+      } finally {
+        over = true;
+        await loading;
       }
-      over = true;
-      await loading;
       const sum = (of: (result: (typeof results)[number]) => number) =>
         results.reduce((all, each) => all + of(each), 0);
       const [sent, lost, strange] = [sum((each) => each.sent), sum((each) => each.lost), sum((each) => each.strange)];
