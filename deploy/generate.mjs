@@ -136,7 +136,7 @@ counter is called by its short name: \`up_received\` is \`earshot_relay_up_recei
 ${equations.join("\n")}
 \`\`\`
 
-\`held\` are the binding requests that wait for the control plane's decision.
+\`held\` are the binding requests that wait for the control plane's decision, and what is held soon after a start while Redis is asked for its path.
 
 ${sections.join("\n")}`;
 }

@@ -26,6 +26,17 @@ namespace {
 constexpr size_t kRecordPath = 8;
 constexpr size_t kRecordPayload = kRecordPath + kMaxPathBytes;
 constexpr size_t kRecordBytes = kRecordPayload + kBufferBytes;
+// Its kind where a worker holds datagrams of a path: none of the trunk's.
+constexpr uint8_t kHeldPath = 255;
+
+// All but the payload.
+void write_record(uint8_t* to, uint8_t kind, unsigned worker, Slot slot, const Path& path, uint16_t length) {
+  to[0] = kind;
+  to[1] = static_cast<uint8_t>(worker);
+  std::memcpy(to + 2, &slot, 2);
+  std::memcpy(to + 4, &length, 2);
+  to[6] = static_cast<uint8_t>(write_path(path, to + kRecordPath));
+}
 
 // Wakes the JavaScript thread. Lives on the heap until libuv has let go of the handle.
 class Wake {
@@ -224,6 +235,8 @@ class NativeEngine : public Napi::ObjectWrap<NativeEngine> {
                            InstanceMethod<&NativeEngine::taken_over>("takenOver"),
                            InstanceMethod<&NativeEngine::take_control>("takeControl"),
                            InstanceMethod<&NativeEngine::offer>("offer"),
+                           InstanceMethod<&NativeEngine::hold>("hold"),
+                           InstanceMethod<&NativeEngine::settle>("settle"),
                            InstanceMethod<&NativeEngine::admit>("admit"),
                            InstanceMethod<&NativeEngine::restore>("restore"),
                            InstanceMethod<&NativeEngine::promote>("promote"),
@@ -352,13 +365,16 @@ class NativeEngine : public Napi::ObjectWrap<NativeEngine> {
       const QueueRecord* record = engine_->front(worker);
       if (record == nullptr) break;
       uint8_t* to = out.data() + taken * kRecordBytes;
-      to[0] = record->kind;
-      to[1] = static_cast<uint8_t>(worker);
-      std::memcpy(to + 2, &record->slot, 2);
-      std::memcpy(to + 4, &record->length, 2);
-      to[6] = static_cast<uint8_t>(write_path(record->path, to + kRecordPath));
+      write_record(to, record->kind, worker, record->slot, record->path, record->length);
       std::memcpy(to + kRecordPayload, record->payload, record->length);
       engine_->pop(worker);
+    }
+    // Last, because it is what strangers can make most of.
+    for (; taken < most; taken++) {
+      const Path* path = engine_->front_ask(worker);
+      if (path == nullptr) break;
+      write_record(out.data() + taken * kRecordBytes, kHeldPath, worker, kNoSlot, *path, 0);
+      engine_->pop_ask(worker);
     }
     return Napi::Number::New(env_, taken);
   }
@@ -369,6 +385,17 @@ class NativeEngine : public Napi::ObjectWrap<NativeEngine> {
     const Path path = path_in(info[1]);
     const auto datagram = bytes_in(info[2], 1, kBufferBytes, "datagram");
     return Napi::Boolean::New(env_, engine_->offer(worker, path, datagram.data(), datagram.size()));
+  }
+
+  // (most ms)
+  void hold(const Napi::CallbackInfo& info) { engine_->hold(uint_in(info[0], 0, 3'600'000, "most ms")); }
+
+  // (worker, path, verdict) -> whether there was room
+  Napi::Value settle(const Napi::CallbackInfo& info) {
+    const unsigned worker = uint_in(info[0], 1, kMaxWorkers, "worker");
+    const Path path = path_in(info[1]);
+    const auto verdict = uint_in(info[2], 1, static_cast<uint32_t>(HoldVerdict::kEnd) - 1, "verdict");
+    return Napi::Boolean::New(env_, engine_->settle(worker, path, static_cast<HoldVerdict>(verdict)));
   }
 
   // (path, slot, ufrag), as are promote and end

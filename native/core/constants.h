@@ -65,6 +65,34 @@ inline constexpr uint32_t kUnknownPathAgain = 2;
 // Unknown paths whose last telling a worker remembers, 16 bytes each.
 inline constexpr uint32_t kToldPaths = 4'096;
 
+// ---- held datagrams, soon after a start ----
+
+// Chunks that a worker holds datagrams in, 4 MiB of memory that is touched as far as it is used: 160 ms of voice of
+// each of 2,000 calls that turn up at once. What does not fit is dropped, as all of it is without holding.
+inline constexpr unsigned kHeldChunks = 16'384;
+
+// Bytes of a datagram in a chunk, which has 16 bytes more: a packet of voice takes one, the largest datagram nine.
+inline constexpr size_t kHeldChunkBytes = 240;
+
+// Datagrams of one path: 320 ms of voice, for what the kernel has queued while the process started, and for the
+// look-up. More would take room from other paths.
+inline constexpr unsigned kHeldPerPath = 16;
+
+// Paths that a worker holds datagrams of or has lately been told about, 48 bytes each: half of them stay free while
+// those 2,000 calls are held.
+inline constexpr unsigned kHeldPaths = 4'096;
+
+// Places in which a path may be found. With half of all taken, one path in 65,536 finds them all taken.
+inline constexpr unsigned kHeldReach = 16;
+
+// Paths that a worker asks the control plane about in 256 ms: those 2,000 calls at once. At 10 us each, all that a
+// flood of them can cost there is a twelfth of a core for each worker, for as long as holding lasts.
+inline constexpr unsigned kHoldAsks = 2'048;
+inline constexpr uint64_t kHoldAsksMs = 256;
+
+// A path that was settled is not asked about again for so long, ms: nobody knew it, and it sends 50 datagrams a second.
+inline constexpr uint64_t kHoldAgainMs = 500;
+
 // Sequences behind the highest that a receiver still accepts, in bits: more than a network reorders.
 inline constexpr unsigned kReplayWindow = 1024;
 

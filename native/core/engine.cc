@@ -178,9 +178,30 @@ const QueueRecord* Engine::front(unsigned& worker) {
   return nullptr;
 }
 
+const Path* Engine::front_ask(unsigned& worker) const {
+  for (worker = 1; running() && worker <= desks_.size(); worker++) {
+    if (const Path* path = desks_[worker - 1]->asks.front()) return path;
+  }
+  return nullptr;
+}
+
 bool Engine::offer(unsigned worker, const Path& path, const uint8_t* bytes, size_t length) {
+  return push_offer(worker, kClientDatagram, path, bytes, length);
+}
+
+void Engine::hold(uint32_t most_ms) {
+  shared_.hold_ms.store(most_ms, std::memory_order_release);
+  for (auto& worker : workers_) worker->wake();
+}
+
+bool Engine::settle(unsigned worker, const Path& path, HoldVerdict verdict) {
+  const uint8_t nothing = 0;
+  return push_offer(worker, static_cast<uint8_t>(verdict), path, &nothing, 0);
+}
+
+bool Engine::push_offer(unsigned worker, uint8_t kind, const Path& path, const uint8_t* bytes, size_t length) {
   if (!running() || worker < 1 || worker > desks_.size() || length > kBufferBytes) return false;
-  if (!desks_[worker - 1]->offers.push(0, kNoSlot, path, bytes, length)) return false;
+  if (!desks_[worker - 1]->offers.push(kind, kNoSlot, path, bytes, length)) return false;
   workers_[(worker - 1) % workers_.size()]->wake();
   return true;
 }

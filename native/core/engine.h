@@ -82,7 +82,16 @@ class Engine {
   void answer_doorbell() { shared_.doorbell.answer(); }
   const QueueRecord* front(unsigned& worker);
   void pop(unsigned worker) { desks_[worker - 1]->to_control.pop(); }
+  // The next held path, the same way.
+  const Path* front_ask(unsigned& worker) const;
+  void pop_ask(unsigned worker) { desks_[worker - 1]->asks.pop(); }
   bool offer(unsigned worker, const Path& path, const uint8_t* bytes, size_t length);
+
+  // From now on workers hold what they cannot place for so long, and ask about each path; 0 = they let go of all.
+  void hold(uint32_t most_ms);
+  // What this worker holds of a path is forwarded if it has a flow by now, or ends as the verdict says. False if the
+  // queue to the worker is full.
+  bool settle(unsigned worker, const Path& path, HoldVerdict verdict);
 
   // Of every worker number that ever was. Stay readable after stop().
   std::vector<std::vector<uint64_t>> counters() const;
@@ -98,6 +107,7 @@ class Engine {
   void warn_not_pinned(unsigned worker, int cpu);
   // Of what is dealt out by turns, lanes and desks: worker 1 has the first, the (workers + 1)th and so on.
   Worker::Work work_of(unsigned number, unsigned workers) const;
+  bool push_offer(unsigned worker, uint8_t kind, const Path& path, const uint8_t* bytes, size_t length);
 
   EngineOptions options_;
   Shared shared_;

@@ -1,5 +1,5 @@
-// A bounded queue of datagrams between exactly one producer thread and one consumer thread. All memory is allocated at
-// start; a full queue refuses, and the caller counts.
+// Bounded queues between exactly one producer thread and one consumer thread. All memory is allocated at start; a full
+// queue refuses, and the caller counts.
 //
 //   producer: writes records_[tail], then tail_ (release)     reads head_ (acquire) to see whether there is room
 //   consumer: reads records_[head] after tail_ (acquire), then writes head_ (release)
@@ -16,51 +16,73 @@
 
 namespace earshot {
 
-struct QueueRecord {
-  Path path;
-  uint16_t length;
-  Slot slot;     // who sent it, for a control frame
-  uint8_t kind;  // a FrameKind, or 0 for a client's datagram
-  uint8_t payload[kBufferBytes];
-};
-
-class Queue {
+template <class Record, uint32_t kRecords>
+class Ring {
  public:
-  Queue() : records_(new QueueRecord[kQueueRecords]) {}
+  Ring() : records_(new Record[kRecords]) {}
 
-  // Producer. False when full.
-  bool push(uint8_t kind, Slot slot, const Path& path, const uint8_t* payload, size_t length) {
+  // Producer. Where the next record goes, null when full; then publish() it.
+  Record* back() {
     const uint32_t tail = tail_.load(std::memory_order_relaxed);
-    if (tail - head_.load(std::memory_order_acquire) == kQueueRecords) return false;
-    QueueRecord& record = records_[tail % kQueueRecords];
-    record.path = path;
-    record.length = static_cast<uint16_t>(length);
-    record.slot = slot;
-    record.kind = kind;
-    std::memcpy(record.payload, payload, length);
-    tail_.store(tail + 1, std::memory_order_release);
-    return true;
+    return size() == kRecords ? nullptr : &records_[tail % kRecords];
   }
-
-  // Producer. Whether half of it is taken: what can wait keeps away, so that what cannot finds room.
-  bool crowded() const {
-    return tail_.load(std::memory_order_relaxed) - head_.load(std::memory_order_acquire) >= kQueueRecords / 2;
-  }
+  void publish() { tail_.store(tail_.load(std::memory_order_relaxed) + 1, std::memory_order_release); }
+  uint32_t size() const { return tail_.load(std::memory_order_relaxed) - head_.load(std::memory_order_acquire); }
 
   // Consumer. The record stays valid until pop().
-  const QueueRecord* front() const {
+  const Record* front() const {
     const uint32_t head = head_.load(std::memory_order_relaxed);
     if (head == tail_.load(std::memory_order_acquire)) return nullptr;
-    return &records_[head % kQueueRecords];
+    return &records_[head % kRecords];
   }
   void pop() { head_.store(head_.load(std::memory_order_relaxed) + 1, std::memory_order_release); }
 
  private:
-  static_assert((kQueueRecords & (kQueueRecords - 1)) == 0, "indexes wrap");
-  std::unique_ptr<QueueRecord[]> records_;
+  static_assert((kRecords & (kRecords - 1)) == 0, "indexes wrap");
+  std::unique_ptr<Record[]> records_;
   alignas(64) std::atomic<uint32_t> head_{0};
   alignas(64) std::atomic<uint32_t> tail_{0};
 };
+
+inline constexpr uint8_t kClientDatagram = 0;
+
+struct QueueRecord {
+  Path path;
+  uint16_t length;
+  Slot slot;     // who sent it, for a control frame
+  uint8_t kind;  // a FrameKind or kClientDatagram; on the way back kClientDatagram or a HoldVerdict
+  uint8_t payload[kBufferBytes];
+};
+
+// Datagrams and frames.
+class Queue {
+ public:
+  // Producer. False when full.
+  bool push(uint8_t kind, Slot slot, const Path& path, const uint8_t* payload, size_t length) {
+    QueueRecord* record = ring_.back();
+    if (record == nullptr) return false;
+    record->path = path;
+    record->length = static_cast<uint16_t>(length);
+    record->slot = slot;
+    record->kind = kind;
+    std::memcpy(record->payload, payload, length);
+    ring_.publish();
+    return true;
+  }
+
+  // Producer. Whether half of it is taken: what can wait keeps away, so that what cannot finds room.
+  bool crowded() const { return ring_.size() >= kQueueRecords / 2; }
+
+  // Consumer. The record stays valid until pop().
+  const QueueRecord* front() const { return ring_.front(); }
+  void pop() { ring_.pop(); }
+
+ private:
+  Ring<QueueRecord, kQueueRecords> ring_;
+};
+
+// Held paths that are to be settled. A queue of their own, so that no flood of them takes room from misses and frames.
+using PathQueue = Ring<Path, kHeldPaths>;
 
 // Tells the control thread that a queue has records: rings once, then stays silent until the control thread answers.
 class Doorbell {

@@ -35,6 +35,8 @@ struct Shared {
   Doorbell doorbell;
   // Read by workers between Quiescence::begin and end. Never null once a worker runs.
   std::atomic<const KeySet*> keys{nullptr};
+  // How long a datagram of an unknown path may be held, 0 = not at all. Workers read it when they start or are woken.
+  std::atomic<uint32_t> hold_ms{0};
 
   Tick now() const { return ticks_of_ms(coarse_ms() - memory.header().origin_ms); }
 

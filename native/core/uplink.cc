@@ -30,12 +30,7 @@ void Worker::uplink(const Datagram& datagram, bool from_loopback, bool truncated
   const PacketClass packet_class = classify(datagram.bytes[0]);
   if (packet_class == PacketClass::other) return count(Counter::up_drop_class);
   if (packet_class == PacketClass::stun) return uplink_stun(datagram);
-
-  const Flow* flow = shared_.flows.find(datagram.path, datagram.hash);
-  const TransceiverSlot* owner = flow == nullptr ? nullptr : shared_.directory.live(flow->owner);
-  if (owner == nullptr) return count(Counter::up_drop_no_flow);
-  if (!flow->assured()) return count(Counter::up_drop_tentative);
-  trunk_sender_.append(flow->owner, *owner, datagram.path, datagram.bytes, datagram.length, false);
+  if (!media_to_owner(datagram)) unplaced(datagram);
 }
 
 void Worker::uplink_stun(const Datagram& datagram) {
@@ -43,12 +38,55 @@ void Worker::uplink_stun(const Datagram& datagram) {
   if (stun.kind == StunKind::malformed) return count(Counter::up_drop_stun_malformed);
   if (stun.kind == StunKind::other_method) return count(Counter::up_drop_stun_method);
   if (stun.kind == StunKind::request) return uplink_request(datagram, stun, false);
+  if (!answer_to_owner(datagram, stun.kind)) unplaced(datagram);
+}
 
+// What is no request follows its path's owner. False if there is none.
+bool Worker::follow_owner(const Datagram& datagram) {
+  if (classify(datagram.bytes[0]) != PacketClass::stun) return media_to_owner(datagram);
+  return answer_to_owner(datagram, read_stun(datagram.bytes, datagram.length).kind);
+}
+
+bool Worker::media_to_owner(const Datagram& datagram) {
   const Flow* flow = shared_.flows.find(datagram.path, datagram.hash);
-  if (flow == nullptr || !forward(flow->owner, datagram)) return count(Counter::up_drop_no_flow);
+  const TransceiverSlot* owner = flow == nullptr ? nullptr : shared_.directory.live(flow->owner);
+  if (owner == nullptr) return false;
+  if (flow->assured()) {
+    trunk_sender_.append(flow->owner, *owner, datagram.path, datagram.bytes, datagram.length, false);
+  } else {
+    count(Counter::up_drop_tentative);
+  }
+  return true;
+}
+
+bool Worker::answer_to_owner(const Datagram& datagram, StunKind kind) {
+  const Flow* flow = shared_.flows.find(datagram.path, datagram.hash);
+  if (flow == nullptr || !forward(flow->owner, datagram)) return false;
   // An answer has no ufrag. While two sessions check this path it may be for either; each knows its own transactions.
-  const bool answer = stun.kind == StunKind::success || stun.kind == StunKind::error;
+  const bool answer = kind == StunKind::success || kind == StunKind::error;
   if (answer && flow->pending != kNoSlot && forward(flow->pending, datagram, true)) count(Counter::up_copied);
+  return true;
+}
+
+// Nobody knows its path here. Soon after a start Redis may, and the control plane asks.
+void Worker::unplaced(const Datagram& datagram) {
+  if (hold_ms_ == 0) return count(Counter::up_drop_no_flow);
+  const auto& [bytes, length, path, hash] = datagram;
+  const uint64_t now_ms = Shared::coarse_ms();
+  Path* ask = asks_.back();
+  switch (hold_.put(path, hash, bytes, length, now_ms, now_ms + hold_ms_, ask != nullptr)) {
+    case Hold::Put::settled_lately:
+      return count(Counter::up_drop_no_flow);
+    case Hold::Put::full:
+      return count(Counter::up_drop_hold_full);
+    case Hold::Put::held_first:
+      *ask = path;
+      asks_.publish();
+      shared_.doorbell.ring();
+      return count(Counter::up_held);
+    case Hold::Put::held:
+      return count(Counter::up_held);
+  }
 }
 
 void Worker::uplink_request(const Datagram& datagram, const StunView& stun, bool offered) {
@@ -85,7 +123,8 @@ bool Worker::forward(Slot slot, const Datagram& datagram, bool copy) {
   return true;
 }
 
-// Binding requests that the control plane has made room for. They have been counted as received when they came.
+// Binding requests that the control plane has made room for, and paths that it has settled. What they bring has been
+// counted as received when it came.
 void Worker::receive_offers() {
   for (Queue* offers : work_.offers) receive_offers(*offers);
 }
@@ -95,11 +134,36 @@ void Worker::receive_offers(Queue& offers) {
   for (unsigned i = 0; i < kQueueRecords; i++) {
     const QueueRecord* record = offers.front();
     if (record == nullptr) return;
-    count(Counter::up_reoffered);
-    const Datagram datagram{record->payload, record->length, record->path, shared_.flows.hash_path(record->path)};
-    uplink_request(datagram, read_stun(datagram.bytes, datagram.length), true);
+    if (record->kind == kClientDatagram) {
+      count(Counter::up_reoffered);
+      const Datagram datagram{record->payload, record->length, record->path, shared_.flows.hash_path(record->path)};
+      uplink_request(datagram, read_stun(datagram.bytes, datagram.length), true);
+    } else {
+      settle(record->path, static_cast<HoldVerdict>(record->kind));
+    }
     offers.pop();
   }
+}
+
+// If the path has a flow by now, however it came by it, the verdict does not matter.
+void Worker::settle(const Path& path, HoldVerdict verdict) {
+  const auto each = [&](const Path& of, uint64_t hash, const Hold::Held& held) {
+    release(of, hash, held, drop_of(verdict));
+  };
+  hold_.settle(path, shared_.flows.hash_path(path), Shared::coarse_ms(), each);
+}
+
+void Worker::release_all() {
+  const auto each = [&](const Path& path, uint64_t hash, const Hold::Held& held) {
+    release(path, hash, held, Counter::up_drop_hold_over);
+  };
+  hold_.settle_all(each);
+}
+
+void Worker::release(const Path& path, uint64_t hash, const Hold::Held& held, Counter without_flow) {
+  count(Counter::up_released);
+  if (Shared::coarse_ms() > held.until_ms) return count(Counter::up_drop_hold_stale);
+  if (!follow_owner({held.bytes, held.length, path, hash})) count(without_flow);
 }
 
 }  // namespace earshot

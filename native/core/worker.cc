@@ -27,6 +27,7 @@ Worker::Worker(Work work, const std::vector<Ingress>& ingresses, Shared& shared)
       shared_(shared),
       counters_(work_.desk->counters),
       to_control_(work_.desk->to_control),
+      asks_(work_.desk->asks),
       batch_(new Datagram[kBatch]()),
       trunk_sender_({shared.cluster, work_.lanes[0]->sender_id, shared.epoch}, counters_) {
   const LaneSockets& home = work_.lanes[0]->sockets;
@@ -102,6 +103,7 @@ void Worker::run() {
   // The kernel rounds sleeps up by this much: 50 us unless told otherwise, which would double the gathering.
   prctl(PR_SET_TIMERSLACK, 1000);
   begin_batch();
+  hold_ms_ = shared_.hold_ms.load(std::memory_order_acquire);
   receive_offers();  // what earlier workers have left
   trunk_sender_.flush();
   end_batch();
@@ -116,13 +118,17 @@ void Worker::run() {
       }
       eventfd_t ignored;
       eventfd_read(wake_.get(), &ignored);
+      // After the read, or the end of holding could be missed.
+      const uint32_t held_ms = std::exchange(hold_ms_, shared_.hold_ms.load(std::memory_order_acquire));
       receive_offers();
+      if (held_ms != 0 && hold_ms_ == 0) release_all();
     }
     trunk_sender_.flush();
     end_batch();
   }
   begin_batch();
   receive_offers();  // nobody else will, if another process goes on
+  release_all();
   trunk_sender_.flush();
   end_batch();
 }

@@ -18,6 +18,7 @@
 #include "client_sender.h"
 #include "counters.h"
 #include "gather.h"
+#include "hold.h"
 #include "lanes.h"
 #include "queue.h"
 #include "receiver.h"
@@ -41,6 +42,7 @@ struct Lane {
 struct Desk {
   Counters counters;  // written by the worker
   Queue to_control;   // the worker produces, the control thread consumes
+  PathQueue asks;     // as well
   Queue offers;       // the other way round
 };
 
@@ -65,7 +67,7 @@ class Worker {
   int start(int cpu, bool& pinned);
   // Everything that it has read has been sent or queued when this returns.
   void stop();
-  // There is something new in one of its offers.
+  // There is something new in one of its offers, or holding has begun or ended.
   void wake();
 
  private:
@@ -99,11 +101,18 @@ class Worker {
   void receive_public(int fd, const Public& from);
   void uplink(const Datagram& datagram, bool from_loopback, bool truncated);
   void uplink_stun(const Datagram& datagram);
+  bool follow_owner(const Datagram& datagram);
+  bool media_to_owner(const Datagram& datagram);
+  bool answer_to_owner(const Datagram& datagram, StunKind kind);
+  void unplaced(const Datagram& datagram);
   void uplink_request(const Datagram& datagram, const StunView& stun, bool offered);
   bool forward_request(const Datagram& datagram, const StunView& stun);
   bool forward(Slot slot, const Datagram& datagram, bool copy = false);
   void receive_offers();
   void receive_offers(Queue& offers);
+  void settle(const Path& path, HoldVerdict verdict);
+  void release(const Path& path, uint64_t hash, const Hold::Held& held, Counter without_flow);
+  void release_all();
 
   // downlink.cc
   void receive_trunk(Lane& lane);
@@ -119,6 +128,7 @@ class Worker {
   Shared& shared_;
   Counters& counters_;
   Queue& to_control_;
+  PathQueue& asks_;
   Fd wake_;
   Fd epoll_;
   std::vector<Public> publics_;  // by ingress
@@ -129,10 +139,12 @@ class Worker {
   TrunkSender trunk_sender_;
   Gather gather_;
   UnknownPaths unknown_paths_;
+  Hold hold_;
 
   const KeySet* keys_ = nullptr;  // of this batch
   Tick now_ = 0;                  // of this batch
   unsigned taken_ = 0;            // in this batch
+  uint32_t hold_ms_ = 0;          // how long it may hold a datagram; 0 = not at all
   bool full_ = false;             // whether this batch has left something unread
 
   std::atomic<bool> stopping_{false};

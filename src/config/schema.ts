@@ -305,6 +305,17 @@ export const FIELDS = {
     secret: true,
     schema: optional(redisUrl),
   }),
+  redisHoldMs: field({
+    group: "Recovery",
+    commands: withRelay,
+    placeholder: "MS",
+    unit: "ms",
+    default: fixed(10_000),
+    off: "0",
+    help: "for so long after its start, at most, a relay holds the first datagrams of paths that it does not know while it looks them up in Redis; 0 = never",
+    example: "10000",
+    schema: integer(0, 60_000),
+  }),
   redisPrefix: field({
     group: "Recovery",
     commands: everywhere,

@@ -107,7 +107,7 @@ export interface HandedOver {
 /** The engine's number for a transceiver entry. */
 export type Slot = number;
 
-export const CONTROL_KIND = { miss: 0, promote: 2, flowEnd: 3, unknownPath: 4, assert: 5 } as const;
+export const CONTROL_KIND = { miss: 0, promote: 2, flowEnd: 3, unknownPath: 4, assert: 5, heldPath: 255 } as const;
 export type ControlKind = (typeof CONTROL_KIND)[keyof typeof CONTROL_KIND];
 
 /** What a worker hands to the control plane. */
@@ -116,9 +116,9 @@ export interface ControlRecord {
   readonly worker: number;
   /** Path bytes as in docs/trunk-protocol.md: 9 or 21 bytes. */
   readonly path: Buffer;
-  /** The slot whose transceiver sent this frame, or sent to the unknown path; 0 for a miss. */
+  /** The slot whose transceiver sent this frame, or sent to the unknown path; 0 for a miss or a held path. */
   readonly slot: Slot;
-  /** The client's datagram for a miss, nothing for an unknown path, else the frame's payload. */
+  /** The client's datagram for a miss, nothing for an unknown or held path, else the frame's payload. */
   readonly payload: Buffer;
 }
 
@@ -140,6 +140,9 @@ export type RestoreResult =
   /** the path has an assured owner elsewhere, which stays */
   | "kept"
   | "table-full";
+
+/** Why a held path is settled that has no flow: nobody knows it, nobody answered in time, or too many are asked about. */
+export type HoldVerdict = "unknown" | "failed" | "budget";
 
 export interface FlowInfo {
   readonly state: "tentative" | "assured";
@@ -208,6 +211,18 @@ export interface Engine {
   takeControl(max: number): readonly ControlRecord[];
   /** Hands a miss back to its worker, which looks it up again. False if the worker's queue is full. */
   offer(record: ControlRecord): boolean;
+
+  /**
+   * From now on what a worker would drop as `up_drop_no_flow` is held, within bounds, and a `heldPath` record asks once about
+   * its path; whoever calls this owes every such record a `settle`. What is held for longer than `mostMs` is not forwarded
+   * any more. 0 ends it: what is still held then is forwarded if its path has a flow, or dropped. May be called before `start`.
+   */
+  hold(mostMs: number): void;
+  /**
+   * What `worker` holds of `path` is looked up again, and forwarded in its order if there is a flow now; else it is dropped as
+   * `verdict` says. The path is then not held again for half a second. False if the worker's queue is full.
+   */
+  settle(worker: number, path: Buffer, verdict: HoldVerdict): boolean;
 
   /** Makes room for `ufrag` (32 characters) of `slot` on `path`, by the rules at {@link AdmitResult}. */
   admit(path: Buffer, slot: Slot, ufrag: string): AdmitResult;

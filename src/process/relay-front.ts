@@ -179,7 +179,9 @@ export class RelayFront {
       flowCapacity: config.flowCapacity,
       newFlowRates: { total: config.newFlows, perPrefix: config.newFlowsPerPrefix },
       receiveBufferBytes: config.receiveBuffer,
-      ...(config.redis !== undefined && { redis: { url: config.redis, prefix: config.redisPrefix } }),
+      ...(config.redis !== undefined && {
+        redis: { url: config.redis, prefix: config.redisPrefix, holdMs: config.redisHoldMs },
+      }),
       // Under "earshot start" the directory is the transceivers of this very program.
       ...("directoryNetworks" in config && { directoryNetworks: config.directoryNetworks, ...dnsOf(config) }),
       ...(kept !== undefined && {

@@ -11,6 +11,7 @@ import {
   FOLLOW_MS,
   PRELOAD_KEYS,
   PRELOAD_MOST_MS,
+  READY_LOOK_MS,
   STRETCH_MS,
   TRANSCEIVERS_WITHIN_MS,
 } from "./limits.ts";
@@ -28,6 +29,8 @@ export interface FlowFeedOptions {
   readonly link: RedisLink;
   /** Whether any transceiver has answered yet. */
   readonly hasTransceivers: () => boolean;
+  /** From now on Redis and a transceiver are there. */
+  readonly onReady: () => void;
   /** Whether this entry of the change stream was written here. */
   readonly isOwn: (id: string) => boolean;
   /** A record, which anybody may have put there. */
@@ -40,6 +43,8 @@ export interface FlowFeedOptions {
 export class FlowFeed {
   /** The last one. */
   preload: Preload | undefined;
+  /** Whether all that was in Redis at some time has been read, and all changes since. */
+  hasCaughtUp = false;
   readonly #options: FlowFeedOptions;
   readonly #stretches = new Stretches(STRETCH_MS);
   /** The last preload failed: perhaps a value is too long for an answer, or this user may not ask for many at once. */
@@ -61,12 +66,16 @@ export class FlowFeed {
   }
 
   async #follow(): Promise<void> {
-    const { link, logger, hasTransceivers } = this.#options;
+    const { link, logger, hasTransceivers, onReady } = this.#options;
     const startedMs = performance.now();
+    let pauseMs = READY_LOOK_MS;
     while (!this.#stopped) {
+      if (performance.now() - startedMs > TRANSCEIVERS_WITHIN_MS) pauseMs = FOLLOW_MS;
       try {
         // Records of transceivers that have not answered yet would only wait.
         if (link.isReady && (hasTransceivers() || performance.now() - startedMs > TRANSCEIVERS_WITHIN_MS)) {
+          pauseMs = FOLLOW_MS;
+          onReady();
           // From before the preload, so that nothing falls between the two.
           const from = await link.streamEnd(link.key(CHANGES_KEY));
           await this.#preload();
@@ -76,7 +85,7 @@ export class FlowFeed {
         // Redis has gone, or does not do what it is asked. What the table has, it keeps.
         if (link.isReady) logger.debug({ err: error }, "redis failed while flows were read");
       }
-      await sleep(FOLLOW_MS);
+      await sleep(pauseMs);
     }
   }
 
@@ -138,6 +147,7 @@ export class FlowFeed {
           if (this.#stretches.isOver()) await this.#stretches.pause();
         }
       }
+      this.hasCaughtUp ||= entries.length < FOLLOW_ENTRIES;
       await sleep(entries.length < FOLLOW_ENTRIES ? FOLLOW_MS : FOLLOW_BEHIND_MS);
     }
   }

@@ -2,7 +2,8 @@
  * A relay's flows in Redis, both ways: what it knows it writes behind, what other relays know it loads at its start and then
  * follows by their change stream. Everything that it reads is a hint that somebody may have made up: a flow comes into the
  * table only by a record whose MAC is right, that is fresh, and whose token names a transceiver that is live. Nothing that is
- * in the table leaves it because of Redis, but by the record of a session's end. No packet waits for any of it.
+ * in the table leaves it because of Redis, but by the record of a session's end. No packet waits for any of it, but the first
+ * ones of paths that a relay does not know soon after its start: lookups.ts.
  */
 import type { Logger } from "pino";
 import type { Engine, Slot } from "../engine/engine.ts";
@@ -12,6 +13,7 @@ import { pathIngress, pathLength } from "../trunk/path.ts";
 import { FlowBook } from "./flow-book.ts";
 import { FlowFeed, type Preload } from "./flow-feed.ts";
 import { CLOCK_SKEW_MS, FLOW_MOST_AGE_MS, WAITING_MS, WAITING_STEP } from "./limits.ts";
+import { Lookups } from "./lookups.ts";
 import { type FlowRecord, flowBody, openRecord, RECORD_KIND, readFlowBody, sealRecord } from "./record.ts";
 import type { RedisLink } from "./redis-link.ts";
 import { WaitingRecords } from "./waiting-records.ts";
@@ -33,7 +35,7 @@ export type LoadReject = (typeof LOAD_REJECTS)[number];
 
 export interface FlowStoreOptions {
   readonly link: RedisLink;
-  readonly engine: Pick<Engine, "flow" | "restore" | "end" | "ingresses">;
+  readonly engine: Pick<Engine, "flow" | "restore" | "end" | "ingresses" | "hold" | "settle">;
   readonly cluster: number;
   readonly flowCapacity: number;
   readonly keys: () => KeyRing;
@@ -56,6 +58,7 @@ export class FlowStore {
     LOAD_REJECTS.map((reject) => [reject, 0]),
   ) as Record<LoadReject, number>;
   readonly writes: WriteBehind;
+  readonly lookups: Lookups;
   readonly #options: FlowStoreOptions;
   readonly #book: FlowBook;
   readonly #waiting = new WaitingRecords();
@@ -64,6 +67,13 @@ export class FlowStore {
   constructor(options: FlowStoreOptions) {
     this.#options = options;
     this.writes = new WriteBehind(options.link);
+    this.lookups = new Lookups({
+      link: options.link,
+      engine: options.engine,
+      mayAsk: () => options.link.isReady && options.hasTransceivers(),
+      take: (path, record) => this.#take(path, record),
+      now: () => performance.now(),
+    });
     this.#book = new FlowBook({
       engine: options.engine,
       capacity: options.flowCapacity,
@@ -73,10 +83,16 @@ export class FlowStore {
       link: options.link,
       hasTransceivers: options.hasTransceivers,
       isOwn: (id) => this.writes.isOwn(id),
-      take: (path, record) => this.#take(path, record),
+      onReady: () => this.lookups.go(),
+      take: (path, record) => void this.#take(path, record),
       restored: () => this.loaded.restored,
       logger: options.logger,
     });
+  }
+
+  /** From now on workers hold what they cannot place, until all of Redis has been read, but no longer than this. */
+  hold(forMs: number): void {
+    if (forMs > 0) this.lookups.open(forMs);
   }
 
   start(): void {
@@ -84,6 +100,7 @@ export class FlowStore {
   }
 
   async stop(): Promise<void> {
+    await this.lookups.stop();
     await this.#feed.stop();
   }
 
@@ -118,6 +135,9 @@ export class FlowStore {
   tick(): void {
     this.#book.tick(Date.now());
     this.#retryWaiting();
+    // Whom the table does not know now, Redis does not know either.
+    if (this.#feed.hasCaughtUp && this.#waiting.size === 0) this.lookups.close();
+    this.lookups.tick();
     void this.writes.send();
   }
 
@@ -138,10 +158,11 @@ export class FlowStore {
     return sealRecord(keys().signing, cluster, path, fields);
   }
 
-  /** A record from Redis, which anybody may have put there. */
-  #take(path: Buffer, bytes: Buffer): void {
+  /** A record from Redis, which anybody may have put there. Whether it is used. */
+  #take(path: Buffer, bytes: Buffer): boolean {
     const reject = this.#judge(path, bytes);
     if (reject !== undefined) this.rejected[reject]++;
+    return reject === undefined;
   }
 
   #judge(path: Buffer, bytes: Buffer): LoadReject | undefined {
@@ -181,6 +202,7 @@ export class FlowStore {
     if (result === "installed") this.loaded.restored++;
     this.#book.restored(path, slot, ufrags, Date.now());
     for (const ufrag of ufrags) onRestored(path, slot, ufrag);
+    this.lookups.restored(path);
     return undefined;
   }
 

@@ -65,11 +65,29 @@ export const PRELOAD_MOST_MS = REFRESH_MS;
 export const STRETCH_MS = 2;
 /** A relay that starts waits that long for a transceiver to answer before it loads flows, ms: they answer within a few. */
 export const TRANSCEIVERS_WITHIN_MS = 1_000;
+/** How often it looks meanwhile whether Redis and a transceiver are there, ms: what it is then to load, clients are waiting for. */
+export const READY_LOOK_MS = 10;
 /** Records kept for transceivers that have not answered yet. They may answer a second after a relay's start, not an hour. */
 export const MOST_WAITING = 131_072;
 export const WAITING_MS = 10_000;
 /** Of these, so many come into the table in one step, every 100 ms: 10 ms of work. */
 export const WAITING_STEP = 1_024;
+
+/**
+ * For so long after a relay's start its workers hold what they cannot place, at most and unless the operator says otherwise, ms: by
+ * then clients have checked their paths, or the preload has brought their flows.
+ */
+export const HOLD_MS = 10_000;
+/**
+ * How long a datagram may be held, ms: as long as a command may take. It is a few packets of a call that moves, once; older
+ * ones would come after what the client has said since, and no receiver's jitter buffer waits for them.
+ */
+export const HELD_MOST_MS = COMMAND_TIMEOUT_MS;
+/** Paths that may be looked up at once, and so many more in each step of 100 ms: a twentieth of a core, at 20 us for one that Redis does not know. */
+export const LOOKUPS_AT_ONCE = 4_096;
+export const LOOKUPS_STEP = 256;
+/** Paths that wait for an answer. */
+export const MOST_LOOKUPS = 8_192;
 
 /** How often a transceiver says where it is, and relays look, ms: a new one has calls after twice that at most. */
 export const HEARTBEAT_MS = 2_000;

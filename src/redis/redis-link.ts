@@ -86,7 +86,10 @@ export class RedisLink {
     });
   }
 
-  /** The values of whole keys, in their order, each up to so many bytes; empty where there is none, or one of another type. */
+  /**
+   * The values of whole keys, in their order, each up to so many bytes; empty where there is none, or one of another type. Rejects
+   * if Redis has not answered for all of them.
+   */
   async values(keys: readonly string[], most: number): Promise<readonly Buffer[]> {
     return this.#run(async () => {
       const pipeline = this.#client.pipeline();

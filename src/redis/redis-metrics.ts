@@ -21,6 +21,10 @@ export const REDIS_GAUGES: Readonly<Record<string, Metric>> = {
     help: "records of transceivers that have not answered yet",
     value: ({ flows }) => flows.waiting,
   },
+  holding: {
+    help: "1 while the first datagrams of unknown paths are held and looked up, soon after a start",
+    value: ({ flows }) => (flows.lookups.isOpen ? 1 : 0),
+  },
   preload_flows: { help: "flows that the last preload brought", value: ({ flows }) => flows.preload?.flows ?? 0 },
   preload_seconds: {
     help: "how long the last preload took",
@@ -37,6 +41,14 @@ export const REDIS_COUNTERS: Readonly<Record<string, Metric>> = {
   dropped: {
     help: "records for which the queue had no room; they are written later",
     value: ({ flows }) => flows.writes.counts.dropped,
+  },
+  lookups: {
+    help: "paths that were looked up while their first datagrams were held",
+    value: ({ flows }) => flows.lookups.counts.asked,
+  },
+  lookups_found: {
+    help: "of the paths asked about, those whose flow came into the table while their datagrams were held",
+    value: ({ flows }) => flows.lookups.counts.found,
   },
   restored: { help: "flows that came into the table from Redis", value: ({ flows }) => flows.loaded.restored },
   ended: {

@@ -67,7 +67,7 @@ export function relayRegistry({ engine, counters, keys, transceivers }: RelayMet
   });
   new Gauge({
     name: "earshot_relay_held",
-    help: "binding requests on their way to the control plane or back",
+    help: "binding requests on their way to the control plane or back, and datagrams of paths that are looked up",
     registers,
     collect() {
       this.set(held(engine, counters));
@@ -127,6 +127,7 @@ function held(engine: Engine, counters: ControlCounters): number {
   let waiting = 0;
   for (const values of engine.counters()) {
     waiting += values[WORKER_COUNTER.up_missed]! - values[WORKER_COUNTER.up_reoffered]!;
+    waiting += values[WORKER_COUNTER.up_held]! - values[WORKER_COUNTER.up_released]!;
   }
   for (const { name } of CONTROL_COUNTERS) {
     if (name.startsWith("miss_drop_")) waiting -= counters.get(name);

@@ -24,6 +24,7 @@ import { NativeEngine } from "../engine/native/native-engine.ts";
 import type { KeyRing } from "../keys/key-ring.ts";
 import { FlowStore } from "../redis/flow-store.ts";
 import { HeartbeatReader } from "../redis/heartbeats.ts";
+import { HOLD_MS } from "../redis/limits.ts";
 import { RedisLink } from "../redis/redis-link.ts";
 import { addRedisMetrics, type RedisParts } from "../redis/redis-metrics.ts";
 import { type AdmissionOptions, admitMiss } from "./admission.ts";
@@ -102,6 +103,8 @@ export interface RedisSettings {
   readonly url: string;
   /** Before every key. */
   readonly prefix: string;
+  /** For so long after the start, at most, workers hold what they cannot place while Redis is asked for it, ms; 0 = never. */
+  readonly holdMs?: number;
 }
 
 type RedisCommon = Pick<AdmissionOptions, "keys" | "isTrunkEnd">;
@@ -231,6 +234,8 @@ export class Relay {
   /** Throws an `EarshotError` (EADDRINUSE and the like), and leaves nothing open. */
   async start(): Promise<void> {
     await this.#controlPort.open();
+    // Any start, also one with a table that was taken over: other relays' flows may have come since.
+    this.#redis?.flows.hold(this.#options.redis?.holdMs ?? HOLD_MS);
     try {
       await this.#engine.start(() => this.#drain());
     } catch (error) {
@@ -374,6 +379,9 @@ export class Relay {
         return;
       case CONTROL_KIND.unknownPath:
         this.#recall.unknown(record.path, record.slot);
+        return;
+      case CONTROL_KIND.heldPath:
+        this.#redis?.flows.lookups.ask(record.path, record.worker);
         return;
       case CONTROL_KIND.assert:
         this.#recall.asserted(record.path, record.slot, record.payload.toString("latin1"));

@@ -8,6 +8,7 @@ import type { MakeEngine } from "../kit/engine-rig.ts";
 import { flowEndCases } from "./flow-ends.cases.ts";
 import { flowCases } from "./flows.cases.ts";
 import { frameCases } from "./frames.cases.ts";
+import { holdCases } from "./hold.cases.ts";
 import { keyCases } from "./keys.cases.ts";
 import { lanesCases } from "./lanes.cases.ts";
 import { lifecycleCases } from "./lifecycle.cases.ts";
@@ -24,6 +25,7 @@ export function describeEngine(name: string, make: MakeEngine): void {
     describe("flows", () => flowCases(make));
     describe("ends of flows", () => flowEndCases(make));
     describe("restored flows", () => restoreCases(make));
+    describe("held datagrams", () => holdCases(make));
     describe("trunk datagrams", () => trunkCases(make));
     describe("frames", () => frameCases(make));
     describe("traffic", () => trafficCases(make));

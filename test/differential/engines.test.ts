@@ -32,6 +32,8 @@ const ROUNDS = 120;
 const UP_PER_ROUND = 60;
 const DOWN_PER_ROUND = 30;
 const ACTIONS_PER_ROUND = 4;
+/** Every so many rounds the engines hold what they cannot place. */
+const HOLD_EVERY = 2;
 const CLIENTS = 6;
 const TRANSCEIVERS = 4;
 /** More than one for each transceiver, so that ICE restarts and strangers happen. */
@@ -39,10 +41,12 @@ const UFRAGS_PER_TRANSCEIVER = 3;
 /** These rounds each retire a transceiver, the last one first. */
 const RETIRE_IN_ROUNDS: readonly number[] = [40, 80];
 
-/** These take other sources, full queues or an unwilling kernel: test/conformance reaches them. */
+/** These take other sources, full queues, time or an unwilling kernel: test/conformance reaches them. */
 const NOT_REACHED: readonly WorkerCounterName[] = [
   "up_drop_source",
   "up_drop_miss_full",
+  "up_drop_hold_full",
+  "up_drop_hold_stale",
   "up_drop_send",
   "frame_drop_control_full",
   "frame_drop_send",
@@ -156,12 +160,18 @@ class Comparison {
   }
 
   async round(number: number): Promise<void> {
+    const holds = number % HOLD_EVERY === 0;
+    if (holds) for (const side of this.sides) side.hold();
     for (let i = 0; i < UP_PER_ROUND; i += 1) {
       const client = this.random.pick(this.clients);
       const datagram = this.uplink();
       for (const side of this.sides) await side.up(client, datagram);
     }
-    await this.#compare(`round ${number}, uplink, seed ${SEED}`);
+    const heldPaths = await this.#compare(`round ${number}, uplink, seed ${SEED}`);
+    if (holds) {
+      this.#settle(heldPaths);
+      await this.#compare(`round ${number}, held, seed ${SEED}`);
+    }
 
     for (let i = 0; i < DOWN_PER_ROUND; i += 1) {
       const datagram = this.downlink();
@@ -177,8 +187,19 @@ class Comparison {
     }
   }
 
-  /** Some of the misses are admitted, and all that are go back, in the same order on both sides. */
-  async #compare(when: string): Promise<void> {
+  /** Some of the paths have a flow by then. Of those that have not, some are left to the end of holding. */
+  #settle(heldPaths: readonly (readonly ControlRecord[])[]): void {
+    for (let i = 0; i < heldPaths[0]!.length; i += 1) {
+      const verdict = this.random.pick(["unknown", "failed", "budget"] as const);
+      const hasFlow = this.sides[0].engine.flow(heldPaths[0]![i]!.path) !== undefined;
+      if (!hasFlow && this.random.chance(60)) continue;
+      for (const [index, side] of this.sides.entries()) assert.equal(side.settle(heldPaths[index]![i]!, verdict), true);
+    }
+    for (const side of this.sides) side.release();
+  }
+
+  /** Some of the misses are admitted, and all that are go back, in the same order on both sides. Returns the held paths. */
+  async #compare(when: string): Promise<readonly (readonly ControlRecord[])[]> {
     const records: ControlRecord[][] = [];
     for (const side of this.sides) {
       await side.rest(this.clients);
@@ -196,6 +217,7 @@ class Comparison {
       for (const [index, side] of this.sides.entries()) assert.equal(side.offer(misses[index]![i]!), true);
     }
     for (const side of this.sides) await side.rest(this.clients);
+    return records.map((each) => each.filter(({ kind }) => kind === CONTROL_KIND.heldPath));
   }
 }
 

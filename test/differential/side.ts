@@ -10,6 +10,7 @@ import {
   type Engine,
   type EngineOptions,
   type FlowInfo,
+  type HoldVerdict,
   type Slot,
 } from "../../src/engine/engine.ts";
 import type { KeyRing } from "../../src/keys/key-ring.ts";
@@ -18,6 +19,9 @@ import { CLUSTER, engineOptions, FIRST_TRANSCEIVER_EPOCH, imbalances, named, tot
 import type { FakeClient } from "../kit/fake-client.ts";
 import { FakeTransceiver } from "../kit/fake-transceiver.ts";
 import { until } from "../kit/until.ts";
+
+/** Longer than the test. */
+const LONG_MS = 600_000;
 
 /** What one engine has done since it was last asked; if the two differ, one is wrong. */
 export interface Outcome {
@@ -37,6 +41,8 @@ export class Side {
   /** Datagrams that the test has given it: from clients, from transceivers. */
   #sentUp = 0;
   #sentDown = 0;
+  #holds = false;
+  #offered = 0;
   /** Datagrams that have come out of it. */
   #arrivedUp = 0;
   #arrivedDown = 0;
@@ -87,7 +93,23 @@ export class Side {
   }
 
   offer(record: ControlRecord): boolean {
+    this.#offered += 1;
     return this.engine.offer(record);
+  }
+
+  /** Only while it rests, and until `release`. */
+  hold(): void {
+    this.#holds = true;
+    this.engine.hold(LONG_MS);
+  }
+
+  settle(record: ControlRecord, verdict: HoldVerdict): boolean {
+    return this.engine.settle(record.worker, record.path, verdict);
+  }
+
+  release(): void {
+    this.#holds = false;
+    this.engine.hold(0);
   }
 
   takeControl(): ControlRecord[] {
@@ -131,6 +153,8 @@ export class Side {
         value("up_received") === this.#sentUp &&
         value("down_received") === this.#sentDown &&
         up === 0 &&
+        value("up_reoffered") === this.#offered &&
+        (this.#holds || value("up_held") === value("up_released")) &&
         down === 0 &&
         frame === 0 &&
         this.#arrivedUp + frames === value("up_forwarded") + value("up_copied") &&

@@ -234,7 +234,7 @@ export function imbalances(counts: Float64Array): { up: number; down: number; fr
       (sum, { name }, index) => (name.startsWith(`${stage}_drop_`) ? sum + counts[index]! : sum),
       0,
     );
-  const held = value("up_missed") - value("up_reoffered");
+  const held = value("up_missed") - value("up_reoffered") + value("up_held") - value("up_released");
   return {
     up: value("up_received") - value("up_forwarded") - drops("up") - held,
     down: value("down_received") - value("down_accepted") - drops("down"),

@@ -185,6 +185,10 @@ class Control {
       take(*record, worker);
       engine_.pop(worker);
     }
+    while (const Path* path = engine_.front_ask(worker)) {
+      settle(*path, worker);
+      engine_.pop_ask(worker);
+    }
     engine_.expire();
     if (!change) return;
     turns_++;
@@ -200,6 +204,7 @@ class Control {
       CHECK_EQUAL(engine_.set_workers(workers, {}).error, 0);
       CHECK_EQUAL(engine_.workers(), workers);
     }
+    if (turns_ % 30 == 0) engine_.hold(turns_ % 60 == 0 ? 0 : 60'000);
     if (turns_ % 7 == 0) {
       const Path path = round_.clients[random_.below(kClients)]->path();
       const uint32_t t = random_.below(kTransceivers);
@@ -210,6 +215,7 @@ class Control {
   }
 
   uint64_t misses = 0, offered = 0, control_frames = 0, promoted = 0, ended = 0, replaced = 0;
+  uint64_t settled = 0, restored = 0;
   uint64_t assured = 0;  // of the flows that were looked at
 
  private:
@@ -245,6 +251,18 @@ class Control {
     }
   }
 
+  void settle(const Path& path, unsigned worker) {
+    settled++;
+    if (random_.chance(50)) {
+      const uint32_t t = random_.below(kTransceivers);
+      const auto ufrag = ufrag_of(static_cast<uint8_t>(t), static_cast<uint8_t>(random_.below(3)));
+      uint8_t ufrags[1][32];
+      std::memcpy(ufrags[0], ufrag.data(), sizeof ufrags[0]);
+      restored += engine_.restore(path, slots_[t], ufrags, 1) == RestoreResult::installed;
+    }
+    CHECK(engine_.settle(worker, path, random_.chance(50) ? HoldVerdict::unknown : HoldVerdict::failed));
+  }
+
   Engine& engine_;
   Round& round_;
   Random random_{3};
@@ -263,7 +281,8 @@ void serve(Engine& engine, Round& round) {
 // Enough of everything has happened; a bound on the turns only, because sanitizers are slow.
 bool busy_enough(const Engine& engine, const Control& control) {
   return total(engine, Counter::up_forwarded) > 1500 && total(engine, Counter::frame_forwarded) > 1000 &&
-         control.misses > 100 && control.promoted > 10 && control.ended > 10 && control.replaced > 10;
+         control.settled > 20 && control.restored > 5 && control.misses > 100 && control.promoted > 10 &&
+         control.ended > 10 && control.replaced > 10;
 }
 
 void churn(Engine& engine, Control& control) {
@@ -314,6 +333,7 @@ TEST("an engine that stops in the midst of traffic has counted everything that i
     check_accounting(engine);
     CHECK_EQUAL(round.wrong.load(), 0u);
     // What is missing had not been taken from the queues when it stopped.
+    CHECK_EQUAL(total(engine, Counter::up_held), total(engine, Counter::up_released));
     CHECK(control.misses <= total(engine, Counter::up_missed));
     CHECK(control.control_frames <= total(engine, Counter::frame_control));
     CHECK(control.offered >= total(engine, Counter::up_reoffered));
@@ -341,6 +361,7 @@ TEST("at rest every datagram that anybody sent has arrived or is counted") {
 
   check_accounting(engine);
   CHECK_EQUAL(round.wrong.load(), 0u);
+  CHECK_EQUAL(total(engine, Counter::up_held), total(engine, Counter::up_released));
   CHECK_EQUAL(control.misses, total(engine, Counter::up_missed));
   CHECK_EQUAL(control.offered, total(engine, Counter::up_reoffered));
   CHECK_EQUAL(control.control_frames, total(engine, Counter::frame_control));

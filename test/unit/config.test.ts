@@ -43,6 +43,7 @@ describe("defaults", () => {
       gapMs: 250,
       receiveBuffer: 4_160_000,
       redis: undefined,
+      redisHoldMs: 10_000,
       redisPrefix: "earshot:",
       ingressId: 1,
       id: 1,

@@ -15,6 +15,7 @@ import {
   type EngineOptions,
   type FlowCounts,
   type FlowInfo,
+  type HoldVerdict,
   type Ingress,
   type RestoreResult,
   type Slot,
@@ -183,6 +184,7 @@ export class JsEngine implements Engine {
 
   async #stop(): Promise<void> {
     this.#state = "stopped";
+    this.#uplink.hold(0);
     this.#transceivers.flush();
     this.#control.close();
     await this.#sockets?.close();
@@ -208,6 +210,17 @@ export class JsEngine implements Engine {
   offer(record: ControlRecord): boolean {
     if (this.#state !== "running" || record.kind !== CONTROL_KIND.miss) return false;
     this.#uplink.reoffer(record);
+    return true;
+  }
+
+  hold(mostMs: number): void {
+    if (this.#state !== "stopped") this.#uplink.hold(mostMs);
+  }
+
+  /** At once, as with offer. */
+  settle(_worker: number, path: Buffer, verdict: HoldVerdict): boolean {
+    if (this.#state !== "running") return false;
+    this.#uplink.settle(path, verdict);
     return true;
   }
 

@@ -8,18 +8,28 @@ import { localUfrag, readStun, STUN_CLASS, STUN_METHOD_BINDING, type StunMessage
 import { openToken } from "../../token/token.ts";
 import { pathKey } from "../../trunk/path.ts";
 import { WORKER_COUNTER } from "../counters.ts";
-import { CONTROL_KIND, type ControlRecord, type Slot } from "../engine.ts";
+import { CONTROL_KIND, type ControlRecord, type HoldVerdict, type Slot } from "../engine.ts";
 import { clientPath } from "./client-source.ts";
 import type { ControlQueue } from "./control-queue.ts";
 import { type Flow, type FlowTable, holdsUfrag } from "./flow-table.ts";
+import { Hold } from "./hold.ts";
 import { PACKET_CLASS, packetClass } from "./packet-class.ts";
 import type { TransceiverTable } from "./transceiver-table.ts";
 
 /** What the native engine's receive buffers hold. An Ethernet UDP payload is at most 1,472 bytes. */
 export const RECEIVE_BUFFER_BYTES = 2_048;
 
+const NOTHING = Buffer.alloc(0);
+
 /** The counter that a datagram ended in, or undefined where the trunk will count it when the kernel has answered. */
 type Outcome = number | undefined;
+
+/** How a datagram ends that was held for a path without a flow. */
+const HOLD_DROP = {
+  unknown: WORKER_COUNTER.up_drop_hold_unknown,
+  failed: WORKER_COUNTER.up_drop_hold_failed,
+  budget: WORKER_COUNTER.up_drop_hold_budget,
+} as const satisfies Record<HoldVerdict, number>;
 
 export interface UplinkOptions {
   readonly worker: number;
@@ -32,6 +42,9 @@ export interface UplinkOptions {
 
 export class Uplink {
   readonly #options: UplinkOptions;
+  readonly #hold = new Hold();
+  /** How long a datagram may be held, ms; 0 = not at all. */
+  #holdMs = 0;
 
   constructor(options: UplinkOptions) {
     this.#options = options;
@@ -59,14 +72,57 @@ export class Uplink {
     }
   }
 
+  hold(mostMs: number): void {
+    this.#holdMs = mostMs;
+    if (mostMs > 0) return;
+    this.#hold.settleAll(this.#release(WORKER_COUNTER.up_drop_hold_over));
+  }
+
+  settle(path: Buffer, verdict: HoldVerdict): void {
+    this.#hold.settle(path, performance.now(), this.#release(HOLD_DROP[verdict]));
+  }
+
+  #release(withoutFlow: number): (path: Buffer, datagram: Buffer, untilMs: number) => void {
+    const { counters } = this.#options;
+    const nowMs = performance.now();
+    return (path, datagram, untilMs) => {
+      counters[WORKER_COUNTER.up_released]! += 1;
+      const isStale = nowMs > untilMs;
+      const outcome = isStale ? WORKER_COUNTER.up_drop_hold_stale : this.#placeByClass(datagram, path);
+      if (outcome === undefined) return;
+      counters[outcome === WORKER_COUNTER.up_drop_no_flow ? withoutFlow : outcome]! += 1;
+    };
+  }
+
   #place(datagram: Buffer, ingress: number, ingressIsLoopback: boolean, host: string, port: number): Outcome {
     if (datagram.length === 0) return WORKER_COUNTER.up_drop_empty;
     if (datagram.length > RECEIVE_BUFFER_BYTES) return WORKER_COUNTER.up_drop_truncated;
     const path = clientPath(ingress, ingressIsLoopback, host, port);
     if (!path) return WORKER_COUNTER.up_drop_source;
+    const outcome = this.#placeByClass(datagram, path);
+    return outcome === WORKER_COUNTER.up_drop_no_flow ? this.#unplaced(datagram, path) : outcome;
+  }
+
+  #placeByClass(datagram: Buffer, path: Buffer): Outcome {
     const kind = packetClass(datagram[0]!);
     if (kind === PACKET_CLASS.other) return WORKER_COUNTER.up_drop_class;
     return kind === PACKET_CLASS.stun ? this.#placeStun(datagram, path) : this.#placeMedia(datagram, path);
+  }
+
+  /** Nobody knows its path here. Soon after a start Redis may, and the control plane asks. */
+  #unplaced(datagram: Buffer, path: Buffer): Outcome {
+    if (this.#holdMs === 0) return WORKER_COUNTER.up_drop_no_flow;
+    const { worker, control } = this.#options;
+    const nowMs = performance.now();
+    const ask = () => control.push({ kind: CONTROL_KIND.heldPath, worker, path, slot: 0, payload: NOTHING });
+    switch (this.#hold.put(path, datagram, nowMs, nowMs + this.#holdMs, ask)) {
+      case "held":
+        return WORKER_COUNTER.up_held;
+      case "full":
+        return WORKER_COUNTER.up_drop_hold_full;
+      case "settled-lately":
+        return WORKER_COUNTER.up_drop_no_flow;
+    }
   }
 
   #placeMedia(datagram: Buffer, path: Buffer): Outcome {

@@ -29,6 +29,8 @@ export interface NativeEngineHandle {
   retireTransceiver(slot: number): void;
   takeControl(buffer: Buffer, most: number): number;
   offer(worker: number, path: Buffer, datagram: Buffer): boolean;
+  hold(mostMs: number): void;
+  settle(worker: number, path: Buffer, verdict: number): boolean;
   admit(path: Buffer, slot: number, ufrag: string): number;
   restore(path: Buffer, slot: number, ufrags: readonly string[]): number;
   promote(path: Buffer, slot: number, ufrag: string): boolean;

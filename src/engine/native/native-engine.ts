@@ -14,6 +14,7 @@ import type {
   FlowCounts,
   FlowInfo,
   HandedOver,
+  HoldVerdict,
   Ingress,
   RestoreResult,
   Slot,
@@ -33,6 +34,8 @@ const RECORD = { kind: 0, worker: 1, slot: 2, payloadLength: 4, pathLength: 6, p
 const ADMIT_RESULTS: readonly AdmitResult[] = ["installed", "joined", "pending", "table-full", "quota"];
 // In the order of C++'s RestoreResult.
 const RESTORE_RESULTS: readonly RestoreResult[] = ["installed", "joined", "kept", "table-full"];
+// The numbers of C++'s HoldVerdict.
+const HOLD_VERDICTS: Readonly<Record<HoldVerdict, number>> = { unknown: 1, failed: 2, budget: 3 };
 
 export class NativeEngine implements Engine {
   readonly kind = "native";
@@ -150,6 +153,13 @@ export class NativeEngine implements Engine {
 
   offer(record: ControlRecord): boolean {
     return this.#handle.offer(record.worker, record.path, record.payload);
+  }
+
+  hold(mostMs: number): void {
+    this.#handle.hold(mostMs);
+  }
+  settle(worker: number, path: Buffer, verdict: HoldVerdict): boolean {
+    return this.#handle.settle(worker, path, HOLD_VERDICTS[verdict]);
   }
 
   admit(path: Buffer, slot: Slot, ufrag: string): AdmitResult {

@@ -5,10 +5,11 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { EstablishedResult } from "../../../bench/load/load-tools.ts";
 import { eventually } from "../../kit/eventually.ts";
+import { freeUdpPort } from "../../kit/free-udp-port.ts";
 import type { Metrics } from "../../kit/metrics.ts";
 import { RedisServer } from "../../kit/redis-server.ts";
 import { type ChaosRelay, ChaosRig } from "../rig.ts";
-import { type ChaosOptions, finding, type Scenario, timed } from "../scenario.ts";
+import { type ChaosOptions, type Finding, finding, type Scenario, timed } from "../scenario.ts";
 import { SlowProxy } from "../slow-proxy.ts";
 
 const FLOW_KEY = "earshot:{1}:flow:";
@@ -49,6 +50,7 @@ export const relayGoneWithRedis: Scenario = {
       ...findings,
       finding("the same by one that has just started", answered(options, fresh), fresh.unansweredFlows === 0),
       timed(options, "from a flow's first datagram there, at most 1 s", fresh.movedMs.max, 1_000),
+      ...(await startedUnderTraffic(options)),
     ];
   },
 };
@@ -66,6 +68,41 @@ function moved(options: ChaosOptions, isFresh: boolean): Promise<EstablishedResu
     await first.process.kill();
     const second = standing ?? (await rig.startRelay({ redis: redis.url }));
     return rig.load(second, { seconds: 2, moveAfterMs: 1, moveToPort: second.port });
+  });
+}
+
+/** The other relay starts while the traffic is there already: what it could not place, with holding and without. */
+async function startedUnderTraffic(options: ChaosOptions): Promise<readonly Finding[]> {
+  const held = await unplacedAtStart(options, {});
+  const dropped = await unplacedAtStart(options, { redisHoldMs: 0 });
+  const text = ({ lost, came }: Unplaced) => `${lost} of ${came}`;
+  return [
+    finding("one that starts under that traffic: datagrams that it dropped", text(held), held.lost < dropped.lost),
+    finding("control: without holding", text(dropped), dropped.lost > 0),
+  ];
+}
+
+interface Unplaced {
+  readonly lost: number;
+  /** In the load's time. */
+  readonly came: number;
+}
+
+function unplacedAtStart(options: ChaosOptions, settings: Readonly<Record<string, unknown>>): Promise<Unplaced> {
+  return withRedis(options, async (rig, redis) => {
+    const first = await rig.startRelay({ redis: redis.url });
+    await rig.load(first, { seconds: 0, setUp: true });
+    await has(first, "redis_written_total", options.flows);
+    await first.process.kill();
+    const port = await freeUdpPort();
+    const loading = rig.load({ ...first, port }, { seconds: 5 });
+    const second = await rig.startRelay({ redis: redis.url, listen: `127.0.0.1:${port}`, ...settings });
+    await loading;
+    const metrics = await second.process.metrics();
+    return {
+      lost: metrics.sumOfAll("earshot_relay_up_drop_"),
+      came: metrics.sum("earshot_relay_up_received_total"),
+    };
   });
 }
 
