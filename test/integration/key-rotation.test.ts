@@ -187,12 +187,13 @@ describe("processes with a key file", () => {
     for (const pid of earshot.children()) process.kill(pid, "SIGHUP");
     await keysAre([8, 7], 7);
     assert.equal((await earshot.metrics()).sum("earshot_front_child_restarts"), 0);
-    // Children that were killed get the keys of now.
+    // Children that were killed get the keys of now. The relay comes back once or twice: the one that stands by is killed too, and
+    // may have taken over before the front hears of that.
     for (const pid of earshot.children()) process.kill(pid, "SIGKILL");
     await eventually(
       "both children again",
       () => earshot.metrics(),
-      (metrics) => metrics.sum("earshot_front_child_restarts") === 2 && metrics.sum("earshot_front_child_up") === 2,
+      (metrics) => metrics.sum("earshot_front_child_restarts") >= 2 && metrics.sum("earshot_front_child_up") === 2,
     );
     await keysAre([8, 7], 7);
     for (const { secret } of [nine, eight, seven]) assert.ok(!earshot.log.includes(secret.toString("base64")));
