@@ -77,6 +77,6 @@ export class CallPage<T extends Tab = Tab> {
   }
 
   async #shows(state: string, ask = () => this.#shown()): Promise<void> {
-    await eventually(`the page shows "${state}"`, ask, (text) => text === state, 15_000);
+    await eventually(`the page shows "${state}"`, ask, (text) => text === state, 30_000);
   }
 }

@@ -10,8 +10,8 @@ import { Metrics } from "./metrics.ts";
 
 export const PROGRAM = fileURLToPath(new URL("dist/src/cli/main.js", packageRoot));
 const BANNER_END = "Ctrl-C stops it.";
-const READY_WITHIN_MS = 20_000;
-const STOPPED_WITHIN_MS = 5_000;
+const READY_WITHIN_MS = 60_000;
+const STOPPED_WITHIN_MS = 30_000;
 
 export class EarshotProcess {
   /** Of its HTTP server, without a slash at the end. */

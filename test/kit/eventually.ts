@@ -8,7 +8,7 @@ export async function eventually<T>(
   what: string,
   ask: () => Promise<T>,
   enough: (value: T) => boolean,
-  withinMs = 10_000,
+  withinMs = 30_000,
 ): Promise<T> {
   const deadline = performance.now() + withinMs;
   let last: unknown;

@@ -51,8 +51,15 @@ interface Unaided extends Cost {
 /** What happens to the call leaves it at this relay, which knows it without anybody's help. */
 async function unaided(call: SiteCall, relay: 0 | 1, what: () => Promise<void>): Promise<Unaided> {
   const cost = await call.survives(what);
-  const metrics = await call.relays[relay]!.metrics();
-  const aids = metrics.sum("earshot_relay_up_missed_total") + metrics.sum("earshot_relay_unknown_asked_total");
+  const aids = await eventually(
+    "the relay's counters",
+    async () => {
+      const metrics = await call.relays[relay]!.metrics();
+      return metrics.sum("earshot_relay_up_missed_total") + metrics.sum("earshot_relay_unknown_asked_total");
+    },
+    () => true,
+    PATIENCE_MS,
+  );
   return { ...cost, aids };
 }
 
