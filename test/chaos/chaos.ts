@@ -41,6 +41,7 @@ if (chosen.length === 0) {
 if (values.inside) {
   await runAll();
 } else {
+  if (process.getuid?.() !== 0) throw new Error("npm run chaos makes network namespaces: run it as root");
   // Scenarios with several hosts set up routes, which nothing else on this machine may see.
   const command = ["--net", process.execPath, fileURLToPath(import.meta.url), ...process.argv.slice(2), "--inside"];
   const { error, status } = spawnSync("unshare", command, { stdio: "inherit" });
