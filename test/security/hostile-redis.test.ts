@@ -9,7 +9,9 @@ import type { Socket } from "node:net";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
+import { pino } from "pino";
 import { packageRoot } from "../../src/package-root.ts";
+import { RedisLink } from "../../src/redis/redis-link.ts";
 import { eventually } from "../kit/eventually.ts";
 import { type Answer, bulk, FakeRedis, honestly } from "../kit/fake-redis.ts";
 import { RedisServer } from "../kit/redis-server.ts";
@@ -104,6 +106,51 @@ test("without the guard one such answer ends a process", async (context) => {
     const args = ["--input-type=module", "--eval", client];
     const dies = promisify(execFile)(process.execPath, args, { cwd: fileURLToPath(packageRoot), timeout: PATIENCE_MS });
     await assert.rejects(dies, { code: 1 });
+  }
+});
+
+/** By the form of the URL: what a Sentinel or a node could say to send relays round in circles, or to nowhere. */
+const CIRCLES: readonly (readonly [what: string, form: string, answer: (port: number) => Answer])[] = [
+  [
+    "a Sentinel that names itself",
+    "redis-sentinel://127.0.0.1:PORT/voice",
+    (port) => always(`*2\r\n${bulk("127.0.0.1")}${bulk(`${port}`)}`),
+  ],
+  ["a Sentinel that names nobody", "redis-sentinel://127.0.0.1:PORT/voice", () => always("*-1\r\n")],
+  ["a Sentinel that names nonsense", "redis-sentinel://127.0.0.1:PORT/voice", () => always("*2\r\n*0\r\n:99999\r\n")],
+  ["a node that names itself", "redis-cluster://127.0.0.1:PORT", (port) => always(`-MOVED 1 127.0.0.1:${port}\r\n`)],
+  ["a node that names nothing", "redis-cluster://127.0.0.1:PORT", () => always("-MOVED 1 :0\r\n")],
+];
+
+test("nobody who names servers makes a relay connect in a frenzy", { timeout: 600_000 }, async (context) => {
+  for (const [what, form, answer] of CIRCLES) {
+    const redis = await FakeRedis.open();
+    context.after(() => redis.close());
+    redis.answer = answer(redis.port);
+    // As a replica says: not the server that was looked for.
+    redis.greet = ([name]) => (name === "info" ? bulk("role:slave\r\nloading:0\r\n") : "+OK\r\n");
+    const link = new RedisLink({
+      url: form.replace("PORT", String(redis.port)),
+      prefix: "p:",
+      cluster: 3,
+      logger: pino({ level: "silent" }),
+    });
+    const startedMs = performance.now();
+    link.open();
+    await eventually(
+      `answers of ${what}`,
+      async () => {
+        await link.streamEnd("changes").catch(() => {});
+        return [...redis.asked.values()].reduce((sum, times) => sum + times, 0);
+      },
+      (asked) => asked >= 3,
+      PATIENCE_MS,
+    );
+    const seconds = (performance.now() - startedMs) / 1_000;
+    // To a Sentinel and to what it names.
+    const most = 10 + 2 * MOST_ATTEMPTS_PER_SECOND * seconds;
+    assert.ok(redis.connections < most, `${what}: ${redis.connections} connections in ${seconds} s`);
+    await link.close();
   }
 });
 
