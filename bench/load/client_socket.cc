@@ -77,7 +77,7 @@ void ClientSocket::set(unsigned i, uint32_t client, size_t length) {
 
 unsigned ClientSocket::send(unsigned count) {
   unsigned refused = 0;
-  earshot::send_all(fd_, send_messages_.data(), count, [&](unsigned) { refused++; });
+  earshot::send_all(fd_, send_messages_.data(), count, [&](unsigned, int) { refused++; });
   return count - refused;
 }
 

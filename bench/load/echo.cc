@@ -124,7 +124,7 @@ class Outbox {
       messages_[i].msg_hdr.msg_namelen = sizeof(sockaddr_in);
     }
     for (unsigned i = 0; i < used_; i++) (datagrams_[i].is_to_control ? counts_.sent_to_control : counts_.sent)++;
-    send_all(fd_, messages_.data(), used_, [&](unsigned i) {
+    send_all(fd_, messages_.data(), used_, [&](unsigned i, int) {
       (datagrams_[i].is_to_control ? counts_.sent_to_control : counts_.sent)--;
       counts_.send_failed++;
     });

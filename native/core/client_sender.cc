@@ -28,7 +28,7 @@ void ClientSender::append(const Path& path, const uint8_t* payload, size_t lengt
 void ClientSender::flush() {
   if (used_ == 0) return;
   uint64_t dropped = 0;
-  send_all(fd_, messages_.get(), used_, [&](unsigned) { dropped++; });
+  send_all(fd_, messages_.get(), used_, [&](unsigned, int) { dropped++; });
   counters_.add(Counter::frame_forwarded, used_ - dropped);
   counters_.add(Counter::frame_drop_send, dropped);
   used_ = 0;

@@ -64,7 +64,7 @@ int granted_receive_buffer(int fd);
 // Datagrams that the kernel dropped on this socket. SO_RXQ_OVFL would report them only with a later datagram.
 uint32_t kernel_drops(int fd);
 
-// Sends all of them, in order. A message that the kernel refuses is skipped and `dropped(index)` is called; when the
+// Sends all of them, in order. A message that the kernel refuses is skipped and `dropped(index, errno)` is called; when the
 // kernel has no room (EAGAIN, ENOBUFS) so is every one that is left. sendmmsg hides the errno of a failing message
 // behind a short count; asking again from there brings it to light.
 template <class Dropped>
@@ -75,9 +75,10 @@ void send_all(int fd, mmsghdr* messages, unsigned count, Dropped dropped) {
     if (sent > 0) {
       at += static_cast<unsigned>(sent);
     } else if (errno == EAGAIN || errno == ENOBUFS) {
-      while (at < count) dropped(at++);
+      const int error = errno;
+      while (at < count) dropped(at++, error);
     } else if (errno != EINTR) {
-      dropped(at++);
+      dropped(at++, errno);
     }
   }
 }

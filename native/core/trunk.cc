@@ -19,7 +19,7 @@ struct KindRule {
   size_t most_payload;
 };
 constexpr KindRule kKindRules[] = {
-    /* 0            */ {false, false, false, 0, 0},
+    /* padding      */ {true, true, false, 0, 0xffff},
     /* data         */ {true, true, true, 1, 0xffff},
     /* promote      */ {false, true, true, 32, 32},
     /* flow end     */ {false, true, true, 32, 32},
@@ -82,9 +82,20 @@ size_t write_frame(FrameKind kind, const Path& path, const uint8_t* payload, siz
   return header + length;
 }
 
+void write_padding(uint8_t* out, size_t bytes) {
+  std::memset(out, 0, bytes);
+  write_u16(out, static_cast<uint16_t>(bytes - kFrameHeaderBytes));
+}
+
 bool FrameReader::next(Frame& frame) {
-  if (at_ == end_) return false;
-  malformed_ = true;
+  do {
+    if (at_ == end_) return false;
+    malformed_ = !read(frame);
+  } while (!malformed_ && frame.kind == FrameKind::padding);
+  return !malformed_;
+}
+
+bool FrameReader::read(Frame& frame) {
   const size_t available = static_cast<size_t>(end_ - at_);
   if (available < kFrameHeaderBytes) return false;
   const size_t length = read_u16(at_);
@@ -108,7 +119,6 @@ bool FrameReader::next(Frame& frame) {
   frame.payload = at_ + header;
   frame.length = length;
   at_ += header + length;
-  malformed_ = false;
   return true;
 }
 

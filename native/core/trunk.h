@@ -41,6 +41,7 @@ void seal_two_trunks(uint8_t* const datagrams[2], const size_t lengths[2], const
 bool trunk_tag_matches(const uint8_t* datagram, size_t length, const SipKey& key);
 
 enum class FrameKind : uint8_t {
+  padding = 0,
   data = 1,
   promote = 2,
   flow_end = 3,
@@ -63,7 +64,11 @@ inline size_t frame_bytes(const Path& path, size_t payload) { return 3 + path.wi
 // Writes the header of a frame that has a path, and copies the payload behind it. Returns the bytes written.
 size_t write_frame(FrameKind kind, const Path& path, const uint8_t* payload, size_t length, uint8_t* out);
 
-// Reads frames one after the other. After next() returned false, malformed() says whether the end was the right one.
+// Fills so many bytes, kFrameHeaderBytes or more, with a frame that says nothing.
+void write_padding(uint8_t* out, size_t bytes);
+
+// Reads frames one after the other, padding aside. After next() returned false, malformed() says whether the end was
+// the right one.
 class FrameReader {
  public:
   FrameReader(const uint8_t* begin, const uint8_t* end, Direction direction)
@@ -72,6 +77,8 @@ class FrameReader {
   bool malformed() const { return malformed_; }
 
  private:
+  bool read(Frame& frame);
+
   const uint8_t* at_;
   const uint8_t* end_;
   Direction direction_;

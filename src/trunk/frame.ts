@@ -41,9 +41,12 @@ const rule = (up: boolean, down: boolean, hasPath: boolean, leastPayload: number
   mostPayload,
 });
 
+/** A frame that says nothing: native senders fill datagrams with it. Nobody is told of it, and TypeScript writes none. */
+export const PADDING = 0;
+
 /** By kind. */
-const RULES: readonly (KindRule | undefined)[] = [
-  undefined,
+const RULES: readonly KindRule[] = [
+  rule(true, true, false, 0, LARGEST_PAYLOAD),
   rule(true, true, true, 1, LARGEST_PAYLOAD),
   rule(false, true, true, UFRAG_BYTES, UFRAG_BYTES),
   rule(false, true, true, UFRAG_BYTES, UFRAG_BYTES),
@@ -96,7 +99,7 @@ export function writeFrame(
 }
 
 /**
- * Calls `onFrame` for each frame from `start` to before `end`. `path` and `payload` are views of `datagram`. False when
+ * Calls `onFrame` for each frame but padding from `start` to before `end`. `path` and `payload` are views of `datagram`. False when
  * it came to a frame that it could not read: the frames before it stand, the rest is lost.
  */
 export function readFrames(
@@ -116,7 +119,7 @@ export function readFrames(
     const payloadStart = at + header;
     const path = family === 0 ? undefined : datagram.subarray(at + PREFIX_BYTES, payloadStart);
     at = payloadStart + length;
-    onFrame(kind as FrameKind, path, datagram.subarray(payloadStart, at));
+    if (kind !== PADDING) onFrame(kind as FrameKind, path, datagram.subarray(payloadStart, at));
   }
   return true;
 }

@@ -5,7 +5,7 @@
  */
 import type { DerivedKeys } from "../../src/keys/key-ring.ts";
 import { DIRECTION, type Direction, TRUNK_HEADER_BYTES, TRUNK_TAG_BYTES } from "../../src/trunk/datagram.ts";
-import { FRAME_KIND } from "../../src/trunk/frame.ts";
+import { FRAME_KIND, PADDING } from "../../src/trunk/frame.ts";
 import { siphash24 } from "../../src/trunk/siphash.ts";
 import type { Random } from "./mutations.ts";
 
@@ -21,7 +21,7 @@ export interface TrunkIdentity {
 }
 
 const VERSION = 0x10;
-const UP_KINDS = [FRAME_KIND.data, FRAME_KIND.data, FRAME_KIND.unknownPath, FRAME_KIND.ping];
+const UP_KINDS = [FRAME_KIND.data, FRAME_KIND.data, FRAME_KIND.unknownPath, FRAME_KIND.ping, PADDING];
 const DOWN_KINDS = [
   FRAME_KIND.data,
   FRAME_KIND.data,
@@ -30,9 +30,10 @@ const DOWN_KINDS = [
   FRAME_KIND.assert,
   FRAME_KIND.pong,
   FRAME_KIND.drain,
+  PADDING,
 ];
 const PAYLOAD_OF: Readonly<Record<number, number>> = { 2: 32, 3: 32, 4: 0, 5: 32, 6: 8, 7: 9, 8: 0 };
-const WITHOUT_PATH: readonly number[] = [FRAME_KIND.ping, FRAME_KIND.pong, FRAME_KIND.drain];
+const WITHOUT_PATH: readonly number[] = [PADDING, FRAME_KIND.ping, FRAME_KIND.pong, FRAME_KIND.drain];
 const LARGEST_PAYLOAD = 160;
 const EDGE_LENGTHS = [0, 1, 7, 8, 9, 10, 31, 32, 33, 0xff, 0x100, 0x7fff, 0x8000, 0xffff];
 

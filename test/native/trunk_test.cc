@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "check.h"
+#include "loopback.h"
 #include "replay_window.h"
 #include "token.h"
 #include "vectors.h"
@@ -100,6 +101,32 @@ TEST("unreadable frames end the reading and are noticed") {
   CHECK(malformed(bytes, Direction::up));
   bytes[3] = 4, bytes[2] = 9;
   CHECK(malformed(bytes, Direction::up));
+}
+
+TEST("padding is passed over wherever it stands, in both directions") {
+  const Path path = loopback::Peer().path();
+  const uint8_t payload[] = {0x80, 7};
+  for (const Direction direction : {Direction::up, Direction::down}) {
+    for (const size_t bytes : {4, 5, 100}) {
+      std::vector<uint8_t> frames(3 * bytes + 2 * frame_bytes(path, sizeof payload), 0xaa);
+      size_t at = 0;
+      for (int i = 0; i < 2; i++) {
+        write_padding(&frames[at], bytes);
+        at += bytes;
+        at += write_frame(FrameKind::data, path, payload, sizeof payload, &frames[at]);
+      }
+      write_padding(&frames[at], bytes);
+      FrameReader reader(frames.data(), frames.data() + frames.size(), direction);
+      unsigned read = 0;
+      for (Frame frame; reader.next(frame); read++) CHECK_EQUAL(frame.length, sizeof payload);
+      CHECK_EQUAL(read, 2u);
+      CHECK(!reader.malformed());
+      FrameReader cut(frames.data(), frames.data() + frames.size() - 1, direction);
+      for (Frame frame; cut.next(frame);) read--;
+      CHECK_EQUAL(read, 0u);
+      CHECK(cut.malformed());
+    }
+  }
 }
 
 TEST("a sequence is accepted once, and only within the window") {
