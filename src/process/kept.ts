@@ -4,19 +4,12 @@
  */
 import { randomInt } from "node:crypto";
 import { closeSync, ftruncateSync } from "node:fs";
-import type { Ingress, LaneDescriptors } from "../engine/engine.ts";
+import type { Ingress } from "../engine/engine.ts";
 import { loadBinding } from "../engine/native/binding.ts";
 import { type LaneOptions, OpenLanes } from "../engine/native/lanes.ts";
 import { type RelayIdentity, relayIdentity } from "../relay/identity.ts";
 import { FIRST_DESCRIPTOR } from "./child.ts";
-
-/** Where a working process finds it all, as its own descriptors. */
-export interface KeptPlaces {
-  readonly memory: number;
-  /** For flow records, and for the lock of the one that works. */
-  readonly records: number;
-  readonly lanes: readonly LaneDescriptors[];
-}
+import type { KeptPlaces } from "./messages.ts";
 
 export class Kept {
   readonly identity: RelayIdentity = relayIdentity(randomInt(1, 2 ** 24), Date.now());

@@ -4,7 +4,7 @@
  * else: never on a command line or in an environment, where other users of the machine can read them.
  */
 import type { AddressPort } from "../config/address-port.ts";
-import type { Ingress } from "../engine/engine.ts";
+import type { Ingress, LaneDescriptors } from "../engine/engine.ts";
 import type { FleetKey } from "../keys/key-ring.ts";
 import type { DnsTemplate } from "../relay/dns-source.ts";
 import type { RelayIdentity } from "../relay/identity.ts";
@@ -13,7 +13,6 @@ import type { RedisSettings, RelayTraffic } from "../relay/relay.ts";
 import type { BackendSettings } from "../transceiver/backends/load-backend.ts";
 import type { CallDescription } from "../transceiver/session.ts";
 import type { CallAnswer, FragmentAnswer } from "../transceiver/transceiver.ts";
-import type { KeptPlaces } from "./kept.ts";
 import type { MetricFamilies } from "./merged-metrics.ts";
 
 export type ChildName = "relay" | "transceiver";
@@ -107,6 +106,14 @@ export type TransceiverEvents = {
   /** A call is over, whoever ended it. */
   callEnded: { readonly callId: string; readonly reason: string };
 };
+
+/** Where a relay process finds what the keeper keeps, as its own descriptors. */
+export interface KeptPlaces {
+  readonly memory: number;
+  /** For flow records, and for the lock of the one that works. */
+  readonly records: number;
+  readonly lanes: readonly LaneDescriptors[];
+}
 
 export interface RelayInit extends CommonInit {
   /** What the keeper has for it. Without it the relay opens its own. */
