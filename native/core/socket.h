@@ -64,8 +64,8 @@ int granted_receive_buffer(int fd);
 // Datagrams that the kernel dropped on this socket. SO_RXQ_OVFL would report them only with a later datagram.
 uint32_t kernel_drops(int fd);
 
-// Sends all of them, in order. A message that the kernel refuses is skipped and `dropped(index, errno)` is called; when the
-// kernel has no room (EAGAIN, ENOBUFS) so is every one that is left. sendmmsg hides the errno of a failing message
+// Sends all of them, in order. A message that the kernel refuses is skipped and `dropped(index, errno)` is called; when
+// the kernel has no room (EAGAIN, ENOBUFS) so is every one that is left. sendmmsg hides the errno of a failing message
 // behind a short count; asking again from there brings it to light.
 template <class Dropped>
 void send_all(int fd, mmsghdr* messages, unsigned count, Dropped dropped) {

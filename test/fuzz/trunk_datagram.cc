@@ -42,6 +42,8 @@ void check_allowed(const Frame& frame, Direction direction) {
   const bool up = direction == Direction::up;
   const bool has_path = frame.path.family != 0;
   switch (frame.kind) {
+    case FrameKind::padding:
+      break;  // nobody is told of it
     case FrameKind::data:
       PROMISE(has_path && frame.length >= 1);
       return;
@@ -94,9 +96,17 @@ void check_alone(const Frame& frame, const uint8_t* begin, const uint8_t* end, D
   PROMISE(!cut.next(again) && cut.malformed());
 }
 
+const uint8_t* after_padding(const uint8_t* at, const uint8_t* end) {
+  while (end - at >= static_cast<ptrdiff_t>(kFrameHeaderBytes) && at[2] == 0 && at[3] == 0 &&
+         end - at >= static_cast<ptrdiff_t>(kFrameHeaderBytes + read_u16(at))) {
+    at += kFrameHeaderBytes + read_u16(at);
+  }
+  return at;
+}
+
 void check_frames(const uint8_t* begin, const uint8_t* end, Direction direction) {
   FrameReader reader(begin, end, direction);
-  const uint8_t* at = begin;
+  const uint8_t* at = after_padding(begin, end);
   for (Frame frame; reader.next(frame);) {
     PROMISE(!reader.malformed());
     PROMISE(frame.payload >= at + kFrameHeaderBytes && frame.payload <= end);
@@ -105,7 +115,7 @@ void check_frames(const uint8_t* begin, const uint8_t* end, Direction direction)
     const uint8_t* const frame_end = frame.payload + frame.length;
     check_written_again(frame, at, frame_end);
     check_alone(frame, at, frame_end, direction);
-    at = frame_end;
+    at = after_padding(frame_end, end);
   }
   PROMISE(reader.malformed() == (at != end));
   // It has ended for good.

@@ -10,6 +10,7 @@ import {
   useOPUS,
   usePCMU,
   useSdesMid,
+  useVP8,
 } from "werift";
 import { until } from "./until.ts";
 import "./werift-dtls.ts";
@@ -18,6 +19,7 @@ export interface WeriftClientOptions {
   readonly address?: "127.0.0.1" | "::1";
   readonly audio?: boolean;
   readonly data?: boolean;
+  readonly video?: boolean;
 }
 
 export class WeriftClient {
@@ -26,10 +28,13 @@ export class WeriftClient {
   readonly messages: (string | Buffer)[] = [];
   readonly received: RtpPacket[] = [];
   readonly ssrc = randomBytes(4).readUInt32BE(0);
+  /** Packets of video. */
+  readonly seen: RtpPacket[] = [];
   readonly #track = new MediaStreamTrack({ kind: "audio" });
+  readonly #video = new MediaStreamTrack({ kind: "video" });
   #sequence = randomBytes(2).readUInt16BE(0);
 
-  constructor({ address = "127.0.0.1", audio = true, data = true }: WeriftClientOptions = {}) {
+  constructor({ address = "127.0.0.1", audio = true, data = true, video = false }: WeriftClientOptions = {}) {
     this.connection = new RTCPeerConnection({
       iceServers: [],
       bundlePolicy: "max-bundle",
@@ -37,13 +42,19 @@ export class WeriftClient {
       iceUseIpv6: address === "::1",
       iceAdditionalHostAddresses: [address],
       iceFilterCandidatePair: (pair) => pair.localCandidate.host === address,
-      codecs: { audio: [useOPUS(), usePCMU()], video: [] },
-      headerExtensions: { audio: [useSdesMid()], video: [] },
+      codecs: { audio: [useOPUS(), usePCMU()], video: video ? [useVP8()] : [] },
+      headerExtensions: { audio: [useSdesMid()], video: video ? [useSdesMid()] : [] },
     });
     if (audio) {
       const transceiver = this.connection.addTransceiver(this.#track, { direction: "sendrecv" });
       transceiver.onTrack.subscribe((track) => {
         track.onReceiveRtp.subscribe((packet) => this.received.push(packet));
+      });
+    }
+    if (video) {
+      const transceiver = this.connection.addTransceiver(this.#video, { direction: "sendrecv" });
+      transceiver.onTrack.subscribe((track) => {
+        track.onReceiveRtp.subscribe((packet) => this.seen.push(packet));
       });
     }
     if (data) {
@@ -107,6 +118,12 @@ export class WeriftClient {
     });
     if (fields.level !== undefined) header.extensions.push(fields.level);
     this.#track.writeRtp(new RtpPacket(header, fields.payload));
+  }
+
+  sendVideo(payload: Buffer): void {
+    const { payloadType } = this.connection.getTransceivers().find(({ kind }) => kind === "video")!.codecs[0]!;
+    const header = new RtpHeader({ ssrc: this.ssrc, payloadType, sequenceNumber: 1, timestamp: 90_000 });
+    this.#video.writeRtp(new RtpPacket(header, payload));
   }
 
   async close(): Promise<void> {
