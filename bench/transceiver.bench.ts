@@ -70,7 +70,7 @@ interface Step {
 
 /** Brings the number of calls to `calls`, and measures. */
 async function measureStep(echo: EchoCalls, calls: number, have: number, seconds: number): Promise<Step> {
-  await echo.snapshot(true);
+  await echo.reset();
   for (let n = have; n < calls; n++) {
     const nextMs = performance.now() + 1_000 / CALLS_PER_SECOND;
     await echo.call();
@@ -84,10 +84,10 @@ async function measureStep(echo: EchoCalls, calls: number, have: number, seconds
   }
   if (fresh.heard === 0) throw new Error(`of ${calls} calls none was heard: ${JSON.stringify(fresh)}`);
   await sleep(SETTLE_MS);
-  const { transceiver: memory } = await echo.snapshot(true);
-  // The collection that was asked for stops the process for a tenth of a second; those that come by themselves are measured.
+  const memory = await echo.memory();
+  // Only the collections that come by themselves are measured.
   await sleep(SETTLE_MS);
-  const { transceiver: before } = await echo.snapshot();
+  const before = await echo.reset();
   await sleep(seconds * 1_000);
   const { load, transceiver } = await echo.snapshot();
   return { calls, load, fresh, transceiver, memory, before };

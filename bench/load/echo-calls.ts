@@ -11,7 +11,12 @@ import { packageRoot } from "../../src/package-root.ts";
 import { LineProcess } from "./line-process.ts";
 import { buildTools } from "./load-tools.ts";
 import { seated } from "./seat.ts";
-import type { TransceiverHostOptions, TransceiverHostRequest, TransceiverHostSnapshot } from "./transceiver-host.ts";
+import type {
+  SnapshotWishes,
+  TransceiverHostOptions,
+  TransceiverHostRequest,
+  TransceiverHostSnapshot,
+} from "./transceiver-host.ts";
 
 export interface EchoCallsOptions {
   readonly trunkEnd: "native" | "js";
@@ -105,12 +110,26 @@ export class EchoCalls {
     this.#load.tell(`call ${offeredNs} ${ufrag} ${password}`);
   }
 
-  /** What both have counted since the last time; `reset` begins the next. */
-  async snapshot(reset = false): Promise<{ load: CallsResult; transceiver: TransceiverHostSnapshot }> {
+  /** What both have counted since the last reset. To tell it takes the load some time, in which it reads nothing. */
+  async snapshot(): Promise<{ load: CallsResult; transceiver: TransceiverHostSnapshot }> {
     const load = await this.#load.ask();
-    const transceiver = (await this.#ask({ type: "snapshot", reset })) as TransceiverHostSnapshot;
-    if (reset) this.#load.tell("reset");
-    return { load, transceiver };
+    return { load, transceiver: await this.#snapshot({}) };
+  }
+
+  /** The transceiver after a full collection, which stops it for a tenth of a second. */
+  memory(): Promise<TransceiverHostSnapshot> {
+    return this.#snapshot({ collects: true });
+  }
+
+  /** Both count anew. Gives what the transceiver had counted. */
+  async reset(): Promise<TransceiverHostSnapshot> {
+    const before = await this.#snapshot({ resets: true });
+    this.#load.tell("reset");
+    return before;
+  }
+
+  async #snapshot(wishes: SnapshotWishes): Promise<TransceiverHostSnapshot> {
+    return (await this.#ask({ type: "snapshot", ...wishes })) as TransceiverHostSnapshot;
   }
 
   async close(): Promise<void> {
@@ -150,9 +169,12 @@ async function startHost(
   return { child, port: started.port };
 }
 
-/** In turns with its own kind: threads of V8 wait for each other in loops, and as SCHED_FIFO would wait for ever. */
+/**
+ * By weight, not with a realtime priority: among threads of that, one that collects garbage keeps the CPU for 100 ms (SCHED_RR),
+ * or those that wait for each other in loops wait for ever (SCHED_FIFO).
+ */
 function inFront(urgent: boolean, command: readonly string[]): string[] {
-  return urgent ? ["chrt", "--rr", "10", ...command] : [...command];
+  return urgent ? ["nice", "--adjustment=-20", ...command] : [...command];
 }
 
 /** Audio alone, as a browser offers it, with the credentials that all clients of the load share. */

@@ -17,8 +17,14 @@ export interface TransceiverHostOptions {
 
 export type TransceiverHostRequest =
   | { readonly type: "offer"; readonly sdp: string }
-  /** `reset`: loop delay and CPU time begin anew after it. */
-  | { readonly type: "snapshot"; readonly reset: boolean };
+  | ({ readonly type: "snapshot" } & SnapshotWishes);
+
+export interface SnapshotWishes {
+  /** Memory is told after a full collection. */
+  readonly collects?: boolean;
+  /** What is counted begins anew after it. */
+  readonly resets?: boolean;
+}
 
 export interface TransceiverHostSnapshot {
   readonly wallMs: number;
@@ -57,7 +63,7 @@ async function start({ fleetKey, maxCalls, ...options }: TransceiverHostOptions)
   return { port };
 }
 
-async function snapshot(reset: boolean): Promise<TransceiverHostSnapshot> {
+async function snapshot({ collects, resets }: SnapshotWishes): Promise<TransceiverHostSnapshot> {
   const used = process.cpuUsage(cpu);
   const wallMs = performance.now() - startedMs;
   const ms = (ns: number) => ns / 1e6;
@@ -66,8 +72,8 @@ async function snapshot(reset: boolean): Promise<TransceiverHostSnapshot> {
   for (const { name, values } of await transceiver!.registry.getMetricsAsJSON()) {
     if (values.length === 1) counters[name.replace("earshot_transceiver_", "")] = values[0]!.value;
   }
-  if (reset) {
-    collect();
+  if (collects) collect();
+  if (resets) {
     delay.reset();
     cpu = process.cpuUsage();
     startedMs = performance.now();
@@ -87,7 +93,7 @@ process.once("message", (options: TransceiverHostOptions) => {
   start(options).then((started) => {
     process.send!(started);
     process.on("message", (request: TransceiverHostRequest) => {
-      const answer = request.type === "offer" ? transceiver!.createCall(request.sdp) : snapshot(request.reset);
+      const answer = request.type === "offer" ? transceiver!.createCall(request.sdp) : snapshot(request);
       answer.then((value) => process.send!(value));
     });
   });
