@@ -1,6 +1,6 @@
 /** The command line: which commands and options there are, and their help. What they do is loaded when they are run. */
 import { Command as Commander, InvalidArgumentError, Option } from "commander";
-import { loadConfig } from "../config/load.ts";
+import { loadConfig, type Sources } from "../config/load.ts";
 import { type Command, type Config, defaultOf, environmentNameOf } from "../config/schema.ts";
 import { packageVersion } from "../package-root.ts";
 import { addConfigOptions } from "./options.ts";
@@ -55,7 +55,7 @@ function addService<C extends Command>(
   name: C,
   description: string,
   examples: string,
-  load: () => Promise<(config: Config<C>) => Promise<void>>,
+  load: () => Promise<(config: Config<C>, sources: Sources) => Promise<void>>,
 ): Commander {
   const command = program
     .command(name)
@@ -75,7 +75,7 @@ function addService<C extends Command>(
     }
     const config = loadConfig(name, sources);
     const run = await load();
-    await run(config);
+    await run(config, sources);
   });
   return command;
 }
