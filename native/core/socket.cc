@@ -92,6 +92,12 @@ int granted_receive_buffer(int fd) {
   return getsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, &length) == 0 ? bytes / 2 : 0;
 }
 
+bool makes_segments(int fd) {
+  int bytes = 0;
+  socklen_t length = sizeof bytes;
+  return getsockopt(fd, SOL_UDP, UDP_SEGMENT, &bytes, &length) == 0;
+}
+
 uint32_t kernel_drops(int fd) {
   uint32_t info[SK_MEMINFO_VARS] = {};
   socklen_t length = sizeof info;

@@ -61,6 +61,10 @@ int local_endpoint(int fd, Endpoint& out);
 // What the kernel granted of a receive buffer, in bytes as they were asked for: SO_RCVBUF reports the double.
 int granted_receive_buffer(int fd);
 
+// Whether the kernel makes several datagrams of one message on this socket (UDP_SEGMENT). One that does not know of it
+// may take no notice, and send all of them as one.
+bool makes_segments(int fd);
+
 // Datagrams that the kernel dropped on this socket. SO_RXQ_OVFL would report them only with a later datagram.
 uint32_t kernel_drops(int fd);
 

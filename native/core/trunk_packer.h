@@ -41,7 +41,10 @@ class TrunkPacker {
   // At most `datagrams` are open or wait at a time; slots are up to `slots`.
   TrunkPacker(const Identity& identity, unsigned datagrams, unsigned slots);
 
-  void use(int fd) { fd_ = fd; }
+  void use(int fd) {
+    fd_ = fd;
+    segments_ = makes_segments(fd);
+  }
   // The keys to seal with, until there are others.
   void begin(const KeySet& keys) { keys_ = &keys; }
 
@@ -110,7 +113,7 @@ class TrunkPacker {
   const unsigned datagrams_count_;
   const KeySet* keys_ = nullptr;
   int fd_ = -1;
-  bool segments_ = true;  // as far as is known, the kernel and the device can
+  bool segments_ = false;  // as far as is known, the kernel and the device can make them
   unsigned used_ = 0;
   std::unique_ptr<Datagram[]> datagrams_;
   std::unique_ptr<Message[]> messages_;

@@ -145,6 +145,13 @@ TEST("where the kernel makes no segments each datagram goes by itself, from the 
   }
 }
 
+TEST("a socket that knows nothing of segments is told from one that does") {
+  Fixture f;
+  CHECK(makes_segments(f.sender.get()));
+  const Fd other(socket(AF_INET, SOCK_STREAM, 0));
+  CHECK(!makes_segments(other.get()));
+}
+
 TEST("what cannot be sent is counted, datagram by datagram and frame by frame, and nothing else is lost") {
   Fixture f;
   f.addresses[2] = loopback::endpoint(0);  // nobody can be sent to
