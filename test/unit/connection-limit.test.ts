@@ -5,7 +5,11 @@ import { Agent, createServer, request, type Server } from "node:http";
 import { type AddressInfo, connect, type Socket } from "node:net";
 import { afterEach, beforeEach, test } from "node:test";
 import { limitConnections } from "../../src/signalling/connection-limit.ts";
+import { serveSignalling } from "../kit/signalling-server.ts";
 import { until } from "../kit/until.ts";
+
+/** Node has it as a property, its types do not. */
+type Checked = Server & { readonly connectionsCheckingInterval: number };
 
 const MOST = 8;
 const HALF = "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf";
@@ -81,6 +85,14 @@ test("a connection that gets answers outlasts those that do not end their reques
   await opened(MOST);
   assert.equal(evicted, 2 * MOST + 1);
   agent.destroy();
+});
+
+test("what is late is noticed sooner than it is late, and not by Node's own interval", async () => {
+  const { app } = await serveSignalling();
+  const { headersTimeout, connectionsCheckingInterval } = app.server as Checked;
+  assert.ok(headersTimeout > 0 && connectionsCheckingInterval < headersTimeout);
+  assert.ok((server as Checked).connectionsCheckingInterval > headersTimeout);
+  await app.close();
 });
 
 test("control: with the limit of Node.js instead, the others are kept out", async () => {
