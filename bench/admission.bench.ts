@@ -8,7 +8,6 @@ import { randomBytes } from "node:crypto";
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
 import { CONTROL_KIND, type ControlRecord } from "../src/engine/engine.ts";
-import { NativeEngine } from "../src/engine/native/native-engine.ts";
 import { KeyRing } from "../src/keys/key-ring.ts";
 import { type AdmissionOptions, admitMiss, type MissDrop } from "../src/relay/admission.ts";
 import { Budgets } from "../src/relay/budgets.ts";
@@ -19,6 +18,7 @@ import { STUN_ATTRIBUTE, STUN_CLASS } from "../src/stun/stun-reader.ts";
 import { u32, u64, writeStun } from "../src/stun/stun-writer.ts";
 import { icePassword, sealToken } from "../src/token/token.ts";
 import { pathBytes } from "../src/trunk/path.ts";
+import { startIdleEngine } from "./load/idle-engine.ts";
 import { runPart } from "./report/part.ts";
 import { type Timed, timeInRounds } from "./report/timed.ts";
 
@@ -38,22 +38,7 @@ await once(sink, "listening");
 const ring = new KeyRing([{ id: 1, secret: randomBytes(32), signs: true }]);
 const strangers = new KeyRing([{ id: 1, secret: randomBytes(32), signs: true }]);
 
-const engine = new NativeEngine({
-  ingresses: [{ id: 1, address: "127.0.0.1", port: 0 }],
-  trunk: { address: "127.0.0.1", port: 0 },
-  lanes: 1,
-  workers: 1,
-  cpus: [],
-  gatherUs: 0,
-  relayId: 1,
-  epoch: EPOCH,
-  cluster: CLUSTER,
-  flowCapacity: CAPACITY,
-  tentativeQuota: CAPACITY,
-  receiveBufferBytes: 1 << 16,
-});
-engine.setKeys(ring);
-await engine.start(() => {});
+const engine = await startIdleEngine({ epoch: EPOCH, cluster: CLUSTER, flowCapacity: CAPACITY, keys: ring });
 const slot = engine.addTransceiver({
   id: TRANSCEIVER,
   epoch: EPOCH,

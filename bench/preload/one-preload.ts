@@ -7,13 +7,13 @@
 import { monitorEventLoopDelay } from "node:perf_hooks";
 import { setTimeout as sleep } from "node:timers/promises";
 import { pino } from "pino";
-import { NativeEngine } from "../../src/engine/native/native-engine.ts";
 import { KeyRing } from "../../src/keys/key-ring.ts";
 import { FlowStore } from "../../src/redis/flow-store.ts";
 import { RedisLink } from "../../src/redis/redis-link.ts";
 import { KeyedHash } from "../../src/relay/keyed-hash.ts";
 import { IN_USE_MS, PATHS_PER_FLOW, PATHS_PER_UFRAG } from "../../src/relay/limits.ts";
 import { UfragPaths } from "../../src/relay/ufrag-paths.ts";
+import { startIdleEngine } from "../load/idle-engine.ts";
 import { CAPACITY, CLUSTER, EPOCH, type Loaded, TRANSCEIVER } from "./preload-flows.ts";
 
 const [url, prefix, flows, secret] = process.argv.slice(2) as [string, string, string, string];
@@ -21,22 +21,7 @@ const ring = new KeyRing([{ id: 1, secret: Buffer.from(secret, "hex"), signs: tr
 const logger = pino({ level: "silent" });
 
 async function load(): Promise<Loaded> {
-  const engine = new NativeEngine({
-    ingresses: [{ id: 1, address: "127.0.0.1", port: 0 }],
-    trunk: { address: "127.0.0.1", port: 0 },
-    lanes: 1,
-    workers: 1,
-    cpus: [],
-    gatherUs: 0,
-    relayId: 1,
-    epoch: EPOCH,
-    cluster: CLUSTER,
-    flowCapacity: CAPACITY,
-    tentativeQuota: CAPACITY,
-    receiveBufferBytes: 1 << 16,
-  });
-  engine.setKeys(ring);
-  await engine.start(() => {});
+  const engine = await startIdleEngine({ epoch: EPOCH, cluster: CLUSTER, flowCapacity: CAPACITY, keys: ring });
   const slot = engine.addTransceiver({ id: TRANSCEIVER, epoch: EPOCH, address: "127.0.0.1", port: 9 });
   const capacity = Math.ceil(CAPACITY * PATHS_PER_FLOW);
   const paths = new UfragPaths({ engine, capacity, most: PATHS_PER_UFRAG, inUseMs: IN_USE_MS, onEvicted: () => {} });
